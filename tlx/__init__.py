@@ -1,0 +1,21 @@
+"""tlx: transfer-learning studies, from a grid of choices to the table of the paper.
+
+Importing this package is cheap: torch and Lightning are imported when something runs.
+"""
+
+__version__ = "0.1.0"
+
+
+def run(overrides: list[str], config_dir: str | None = None) -> dict:
+    """Do what `tlx train OVERRIDES` does and return the record (a dict, as in record.json).
+
+    Raises:
+        tlx.errors.UserError: bad input; nothing was started.
+        tlx.errors.RunFailed: the run started and failed; its record says why.
+    """
+    from tlx.sweeps.execute import run_one
+
+    return run_one(overrides, config_dir=config_dir)
+
+
+__all__ = ["__version__", "run"]

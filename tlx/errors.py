@@ -1,0 +1,35 @@
+"""The errors that users see: what was given, what is allowed, the nearest match, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The user's mistake: one readable message, exit code 2, nothing half-written."""
+
+
+class RunFailed(Exception):
+    """A run started and failed: its record holds the error; exit code 1."""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str | None:
+    """The allowed word most like `given`, or None when nothing is near."""
+    found = difflib.get_close_matches(str(given), [str(a) for a in allowed], n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(kind: str, given: object, allowed: Iterable[object], todo: str = "") -> UserError:
+    """An error for a word outside a known list, with the nearest match and the list.
+
+    `kind` names what was chosen ("strategy"), `todo` what else the user may do.
+    """
+    words = [str(a) for a in allowed]
+    match = nearest(str(given), words)
+    parts = [f"unknown {kind} '{given}'."]
+    if match:
+        parts.append(f"Did you mean '{match}'?")
+    shown = ", ".join(words[:60]) + (", …" if len(words) > 60 else "")
+    parts.append(f"Allowed: {shown}." if words else "Nothing is allowed here.")
+    if todo:
+        parts.append(todo)
+    return UserError(" ".join(parts))
