@@ -43,19 +43,20 @@ class LayerGroup:
 
 
 def group_layers(module: nn.Module, layers: Layers) -> list[LayerGroup]:
-    """Divide `module` into ordered layer groups.
+    """Divide `module` into ordered layer groups by regular expressions.
 
     `layers` is an ordered list of (name, regular expression); the first expression that matches the start of a
     parameter's name takes it. An expression with one capture group, as in `("block", r"blocks\\.(\\d+)\\.")`, makes a
-    group for each value of it, in numerical order: `block0`, `block1`, …
-
-    A module's train/eval mode (dropout, LayerDrop, masking) belongs to the group of the parameters that it holds
-    itself; else to the lowest group below it; else (it has no parameters) to the lowest group of the nearest container.
+    group for each value of it, in numerical order: `block0`, `block1`, … The name "+" adds to the last group before it
+    (a final norm belongs to the last block).
 
     Raises:
-        UserError: a parameter that no expression matches, or an expression that matches nothing.
+        UserError: a parameter that no expression matches, an expression that matches nothing, one that is not an
+            expression or captures something else than a number, or a network without parameters.
     """
-    rules = [(name, re.compile(pattern)) for name, pattern in layers]
+    if not any(True for _ in module.parameters()):
+        raise UserError(f"{type(module).__name__} has no parameters: there is nothing to divide into layer groups.")
+    rules = [(name, _compile(name, pattern)) for name, pattern in layers]
     keys: dict[str, tuple[int, int]] = {}
     leftover = []
     # Tied parameters have one name here (the first), so that each is counted once.
@@ -71,43 +72,76 @@ def group_layers(module: nn.Module, layers: Layers) -> list[LayerGroup]:
             f"no layer group takes the parameters {shown}. Every parameter must belong to exactly one group: "
             "add a line to the model's `layer_groups` (name: regular expression, stem first)."
         )
-    empty = [rules[i][0] for i in range(len(rules)) if i not in {k[0] for k in keys.values()}]
+    empty = [
+        f"{rules[i][0]} ({rules[i][1].pattern})" for i in range(len(rules)) if i not in {k[0] for k in keys.values()}
+    ]
     if empty:
         raise UserError(f"the layer groups {', '.join(empty)} match no parameter of this network.")
+    if rules[0][0] == "+":
+        raise UserError("the first of the layer groups is called '+', which adds to the group before it: name it.")
+    for position, (name, _) in enumerate(rules):
+        if name == "+":
+            last = max(k for k in keys.values() if k[0] < position)
+            keys = {n: last if k[0] == position else k for n, k in keys.items()}
+    return divide(
+        module, keys, {k: rules[k[0]][0] + (str(k[1]) if rules[k[0]][1].groups else "") for k in keys.values()}
+    )
 
-    ordered = sorted(set(keys.values()))
-    modes = {name: _mode_key(name, module, keys) for name, _ in module.named_modules()}
-    groups = []
-    for depth, key in enumerate(ordered):
-        rule, index = key
-        groups.append(
-            LayerGroup(
-                name=rules[rule][0] + (str(index) if rules[rule][1].groups else ""),
-                parameters=tuple(n for n, k in keys.items() if k == key),
-                buffers=tuple(n for n, _ in module.named_buffers() if modes[n.rpartition(".")[0]] == key),
-                modules=tuple(n for n, k in modes.items() if k == key),
-                depth=depth,
-            )
+
+def divide(module: nn.Module, keys: dict[str, tuple[int, int]], names: dict[tuple[int, int], str]) -> list[LayerGroup]:
+    """Layer groups from a key for every parameter; keys sort from the stem up, `names` gives each key's group name.
+
+    A module's train/eval mode (dropout, LayerDrop, masking) belongs to the group of the parameters that it holds
+    itself; else to the lowest group below it; else (it has no parameters) to the lowest group of the nearest container.
+    Buffers go with the module that holds them.
+    """
+    # By identity: a module whose parameters are all tied to those of another goes with them.
+    held = {id(p): keys[n] for n, p in module.named_parameters()}
+    modes = {name: _mode_key(name, module, held) for name, _ in module.named_modules()}
+    return [
+        LayerGroup(
+            name=names[key],
+            parameters=tuple(n for n, k in keys.items() if k == key),
+            buffers=tuple(n for n, _ in module.named_buffers() if modes[n.rpartition(".")[0]] == key),
+            modules=tuple(n for n, k in modes.items() if k == key),
+            depth=depth,
         )
-    return groups
+        for depth, key in enumerate(sorted(set(keys.values())))
+    ]
+
+
+def _compile(name: str, pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"layer group '{name}': '{pattern}' is not a regular expression ({error}).") from error
+    if compiled.groups > 1:
+        raise UserError(f"layer group '{name}': '{pattern}' captures more than one number; write (?:…) for the others.")
+    return compiled
 
 
 def _match(name: str, rules: list[tuple[str, re.Pattern[str]]]) -> tuple[int, int] | None:
-    for position, (_, pattern) in enumerate(rules):
+    for position, (group, pattern) in enumerate(rules):
         found = pattern.match(name)
         if found:
-            return position, int(found.group(1)) if pattern.groups else 0
+            captured = found.group(1) if pattern.groups else "0"
+            if captured is None or not captured.isdecimal():
+                raise UserError(
+                    f"layer group '{group}': '{pattern.pattern}' captures '{captured}' in {name}, but what it captures "
+                    "numbers the group; write (?:…) for parentheses that do not."
+                )
+            return position, int(captured)
     return None
 
 
-def _mode_key(name: str, root: nn.Module, keys: dict[str, tuple[int, int]]) -> tuple[int, int]:
-    """The group whose mode the module `name` follows; see `group_layers`."""
-    prefix = f"{name}." if name else ""
-    own = [keys[prefix + n] for n, _ in root.get_submodule(name).named_parameters(recurse=False) if prefix + n in keys]
-    below = own or [k for n, k in keys.items() if n.startswith(prefix)]
+def _mode_key(name: str, root: nn.Module, held: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The group whose mode the module `name` follows, see `divide`; `held` gives the key of each parameter's id."""
+    module = root.get_submodule(name)
+    own = [held[id(p)] for p in module.parameters(recurse=False)]
+    below = own or [held[id(p)] for p in module.parameters()]
     if below:
         return min(below)
-    return _mode_key(name.rpartition(".")[0], root, keys)
+    return _mode_key(name.rpartition(".")[0], root, held)
 
 
 @dataclass(frozen=True)
@@ -130,13 +164,15 @@ class ParameterPlan:
     """What happens to each layer group, from the stem to the head.
 
     `lr_factors[group]` multiplies the base learning rate (1 when absent). `no_decay` names the parameters without
-    weight decay: norms, biases and anything else with fewer than two dimensions.
+    weight decay: norms, biases and anything else with fewer than two dimensions. `fixed` names the parameters that the
+    architecture itself never trains (Whisper's sinusoidal positions).
     """
 
     groups: list[LayerGroup]
     phases: list[Phase] = field(default_factory=list)
     lr_factors: dict[str, float] = field(default_factory=dict)
     no_decay: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, module: nn.Module, groups: Iterable[LayerGroup]) -> "ParameterPlan":
@@ -157,7 +193,8 @@ class ParameterPlan:
         if len({g.name for g in groups}) != len(groups):
             raise UserError(f"two layer groups have the same name: {', '.join(g.name for g in groups)}.")
         flat = frozenset(n for n, p in module.named_parameters() if p.ndim < 2)
-        return cls(groups, [Phase(frozenset(g.name for g in groups))], {}, flat)
+        fixed = frozenset(n for n, p in module.named_parameters() if not p.requires_grad)
+        return cls(groups, [Phase(frozenset(g.name for g in groups))], {}, flat, fixed)
 
     def group(self, name: str) -> LayerGroup:
         """The group called `name`; UserError with the nearest match when there is none."""
@@ -213,7 +250,7 @@ class ParameterPlan:
         return result
 
     def rows(self, module: nn.Module) -> list[dict]:
-        """One row per parameter: name, group, depth, size, first phase, LR factor, decays or not. Golden files hold it."""
+        """One row per parameter: name, group, depth, size, first phase, LR factor, decays or not; in golden files."""
         sizes = {n: p.numel() for n, p in module.named_parameters()}
         first = {
             g.name: next((i for i, p in enumerate(self.phases) if g.name in p.trainable), None) for g in self.groups
@@ -243,10 +280,11 @@ def apply_phase(module: nn.Module, plan: ParameterPlan, phase: int) -> None:
     for group in plan.groups:
         on = group.name in trainable
         for name in group.parameters:
-            parameters[name].requires_grad_(on)
+            parameters[name].requires_grad_(on and name not in plan.fixed)
             if not on:
                 parameters[name].grad = None
-    if module.training:
+    # Any part in train mode: `module` itself is in eval mode where it belongs to a group that is frozen so far.
+    if any(part.training for part in module.modules()):
         apply_modes(module, plan, phase)
 
 

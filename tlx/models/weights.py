@@ -1,7 +1,10 @@
 """Reading tensors from files, without ever unpickling arbitrary objects."""
 
+import json
 import pickle
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +45,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         UserError: no such file, a damaged file, or one that needs unpickling of arbitrary objects.
     """
     file = find_weights(path)
+    state: Any
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -52,19 +56,57 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
                 state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, ValueError) as error:
-        raise UserError(
-            f"{file} was refused: it holds more than tensors, and reading it could run any code. "
-            f"Save it as safetensors where you trust it. ({str(error).splitlines()[0]})"
-        ) from error
     except Exception as error:
+        if isinstance(error, pickle.UnpicklingError) or (isinstance(error, ValueError) and "pickle" in str(error)):
+            raise UserError(
+                f"{file} was refused: it is damaged or holds more than tensors, and reading it could run any code. "
+                f"Save it as safetensors where you trust it. ({str(error).splitlines()[0]})"
+            ) from error
         raise UserError(f"{file} cannot be read as weights: {type(error).__name__}: {error}") from error
+    if not isinstance(state, dict):
+        raise UserError(
+            f"{file} holds no tensors by name but a {type(state).__name__}: save the network's state_dict()."
+        )
     for key in NESTED:
-        if key in state and isinstance(state[key], dict):
+        if isinstance(state.get(key), dict):
             state = state[key]
             break
-    state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
-    for prefix in PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    state = {name: tensor for name, tensor in state.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
+    while prefix := next((p for p in PREFIXES if state and all(name.startswith(p) for name in state)), None):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def fit_names(tensors: dict[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """The same tensors under the names that a network's state dict has, where the file only spells them differently.
+
+    A prefix that `read_state_dict` took for a wrapper's is put back if it is the network's own (`self.model = …`).
+    Batch norm's counters, which PyTorch before 0.4.1 did not save, start at 0, as torch's own loading has it.
+    """
+    fitting = dict(tensors)
+    if not any(name in fitting for name in names):
+        for prefix in PREFIXES:
+            renamed = {prefix + name: tensor for name, tensor in tensors.items()}
+            if any(name in renamed for name in names):
+                fitting = renamed
+                break
+    for name in names:
+        if name.endswith("num_batches_tracked") and name not in fitting:
+            mean = name.removesuffix("num_batches_tracked") + "running_mean"
+            if mean in fitting:
+                fitting[name] = torch.tensor(0)
+    return fitting
+
+
+def read_json(file: Path) -> dict:
+    """A JSON object in a file; empty when there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON: {error}") from error

@@ -1,0 +1,28 @@
+"""What users publish: records, collected into runs, averaged into tables. Imports neither torch nor pandas.
+
+import tlx.results as r
+runs = r.collect("runs/letters_to_digits")
+print(r.render(r.build_table(runs), "md"))
+r.frame(runs).groupby("strategy")["test/accuracy"].describe()
+"""
+
+from tlx.results.collect import Run, collect, frame
+from tlx.results.formats import FORMATS, render
+from tlx.results.record import read_record, write_record
+from tlx.results.runs import list_runs, print_runs, summary
+from tlx.results.table import Table, build_table
+
+__all__ = [
+    "FORMATS",
+    "Run",
+    "Table",
+    "build_table",
+    "collect",
+    "frame",
+    "list_runs",
+    "print_runs",
+    "read_record",
+    "render",
+    "summary",
+    "write_record",
+]

@@ -1,0 +1,124 @@
+"""Fingerprints follow content, not paths; remembered hashes cost nothing and are never wrong."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tlx.data import fingerprint as module
+from tlx.data import hub
+from tlx.data.fingerprint import file_hash, fingerprint, folder_hash
+from tlx.errors import UserError
+
+
+def test_file_hash_is_sha256_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, cache = tmp_path / "f", tmp_path / "deep" / "cache.json"
+    file.write_bytes(b"abc")
+    assert file_hash(file) == file_hash(file, cache) == hashlib.sha256(b"abc").hexdigest()
+    assert os.listdir(cache.parent) == ["cache.json"]
+
+    def never(*_):
+        raise AssertionError("the file was read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.hashlib, "file_digest", never)
+        assert file_hash(file, cache) == hashlib.sha256(b"abc").hexdigest()
+    file.write_bytes(b"abd")
+    os.utime(file, ns=(1, 1))
+    assert file_hash(file, cache) == hashlib.sha256(b"abd").hexdigest()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}'])
+def test_a_damaged_cache_is_written_anew(tmp_path: Path, content: str) -> None:
+    file, cache = tmp_path / "f", tmp_path / "cache.json"
+    file.write_bytes(b"abc")
+    cache.write_text(content)
+    assert file_hash(file, cache) == hashlib.sha256(b"abc").hexdigest()
+    assert list(json.loads(cache.read_text())) == [str(file)]
+
+
+def test_several_files_share_a_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.json"
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+        file_hash(tmp_path / name, cache)
+    assert len(json.loads(cache.read_text())) == 2
+
+
+def test_folder_hash_follows_names_and_contents_not_places(tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    (one / "sub").mkdir(parents=True)
+    (one / "sub" / "w.safetensors").write_bytes(b"123")
+    (one / "config.json").write_bytes(b"{}")
+    first = folder_hash(one)
+    assert folder_hash(Path(shutil.copytree(one, tmp_path / "two")), tmp_path / "cache.json") == first
+    (one / ".cache").mkdir()
+    (one / ".cache" / "time").write_text("now")
+    (one / "README.md").write_text("hello")
+    assert folder_hash(one, skip=["*.md"]) == first != folder_hash(one)
+    (one / "sub" / "w.safetensors").rename(one / "w.safetensors")
+    assert folder_hash(one, skip=["*.md"]) != first
+    assert folder_hash(one / "config.json") == file_hash(one / "config.json")
+    with pytest.raises(UserError, match="no file to hash"):
+        folder_hash(one, skip=["*"])
+    with pytest.raises(UserError, match="no such file or folder"):
+        folder_hash(tmp_path / "three")
+    with pytest.raises(UserError, match="cannot be read"):
+        file_hash(tmp_path / "three")
+
+
+def test_a_data_set_is_its_tables_and_what_they_refer_to(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "clips").mkdir(parents=True)
+    (data / "clips" / "a.wav").write_bytes(b"sound")
+    for name in ("train", "extra"):
+        pd.DataFrame({"audio": ["clips/a.wav"], "label": [name]}).to_csv(data / f"{name}.csv", index=False)
+    (data / "README.txt").write_text("hello")
+    first, train = fingerprint(str(data)), fingerprint(str(data), splits={"train": "train"})
+    assert first != train
+    (data / "README.txt").write_text("changed")
+    assert fingerprint(str(shutil.copytree(data, tmp_path / "moved")), cache=tmp_path / "c.json") == first
+    (data / "extra.csv").unlink()
+    assert fingerprint(str(data)) == fingerprint(str(data), splits={"train": "train"})
+    (data / "clips" / "a.wav").write_bytes(b"noise")
+    assert fingerprint(str(data), splits={"train": "train"}) != train
+    single = fingerprint(str(data / "train.csv"))
+    (data / "clips" / "a.wav").write_bytes(b"sound")
+    assert fingerprint(str(data / "train.csv")) != single
+
+
+def test_an_image_folder_is_its_files(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").write_bytes(b"pixels")
+    first = fingerprint(str(tmp_path))
+    (tmp_path / "dog" / "1.png").rename(tmp_path / "dog" / "2.png")
+    assert fingerprint(str(tmp_path)) != first
+    with pytest.raises(UserError, match="no such file or folder"):
+        fingerprint(str(tmp_path / "nowhere"))
+
+
+def test_hub_fingerprints_use_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {None: "a" * 40, "v1": "a" * 40, "v2": "b" * 40}
+    monkeypatch.setattr(hub, "_ask", lambda name, revision: answers[revision])
+    assert fingerprint("hub:o/n", None) == fingerprint("hub:o/n", "v1") == fingerprint("hub:o/n", "a" * 40)
+    assert len({fingerprint("hub:o/n", r, s) for r in ("v1", "v2") for s in (None, "de")}) == 4
+
+
+def test_hub_fingerprints_exist_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    def no_network(name, revision):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(hub, "_ask", no_network)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    plain = fingerprint("hub:o/n")
+    refs = tmp_path / "datasets--o--n" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("a" * 40)
+    assert fingerprint("hub:o/n") == fingerprint("hub:o/n", "a" * 40) != plain

@@ -1,0 +1,84 @@
+"""The statistics, against closed forms and scipy."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tlx.results.statistics import mean_std, paired_gain, t_quantile, transfer_ratio
+
+score = st.floats(0, 1, allow_subnormal=False)
+scores = st.dictionaries(st.integers(0, 30), score, max_size=12)
+
+
+def test_by_hand() -> None:
+    assert mean_std([0.9, 0.9, 0.9]) == (0.9, 0.0, 3)
+    assert mean_std([1.0, 2.0, 3.0, 4.0]) == (2.5, pytest.approx(math.sqrt(5 / 3)), 4)
+    assert mean_std([0.5]) == (0.5, None, 1)
+    assert mean_std([]) == (None, None, 0)
+    assert t_quantile(0.95, 4) == pytest.approx(2.7764451051977987)
+    # differences 0.1, 0.2, 0.3: mean 0.2, std 0.1, t(0.975, 2) = 4.30265273, half width 0.24841377
+    gain = paired_gain({0: 0.6, 1: 0.8, 2: 0.8, 7: 0.0}, {2: 0.5, 1: 0.6, 0: 0.5, 9: 1.0}, "higher")
+    assert gain == (pytest.approx(0.2), pytest.approx(-0.04841377), pytest.approx(0.44841377), 3)
+
+
+def test_few_pairs() -> None:
+    assert paired_gain({0: 0.75}, {0: 0.5}, "higher") == (0.25, None, None, 1)
+    assert paired_gain({0: 0.75}, {1: 0.5}, "higher") == (None, None, None, 0)
+    assert paired_gain({}, {}, "lower") == (None, None, None, 0)
+
+
+def test_a_direction_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="direction"):
+        paired_gain({}, {}, "max")
+
+
+@given(st.lists(st.tuples(score, score), min_size=3, max_size=12))
+def test_interval_is_scipys(pairs: list[tuple[float, float]]) -> None:
+    first = {seed: a for seed, (a, _) in enumerate(pairs)}
+    second = {seed: b for seed, (_, b) in enumerate(pairs)}
+    _, std, _ = mean_std([a - b for a, b in pairs])
+    gain = paired_gain(first, second, "higher")
+    assert gain.gain is not None and gain.low is not None and gain.high is not None
+    if std is not None and std > 1e-6:  # below, scipy's sums of squares lose their digits
+        theirs = stats.ttest_rel(list(first.values()), list(second.values())).confidence_interval(0.95)
+        assert gain.low == pytest.approx(theirs.low, abs=1e-9)
+        assert gain.high == pytest.approx(theirs.high, abs=1e-9)
+    assert gain.low <= gain.gain <= gain.high
+
+
+@given(scores, scores)
+def test_direction_turns_the_gain_round(first: dict[int, float], second: dict[int, float]) -> None:
+    up, down = paired_gain(first, second, "higher"), paired_gain(first, second, "lower")
+    swapped = paired_gain(second, first, "higher")
+    assert up.n == down.n == len(first.keys() & second.keys())
+    if up.gain is not None and down.gain is not None:
+        assert down.gain == pytest.approx(-up.gain) == pytest.approx(swapped.gain)
+    if up.low is not None and down.high is not None:
+        assert down.high == pytest.approx(-up.low)
+
+
+@given(scores, st.floats(0.01, 1))
+def test_a_shift_is_the_gain_and_has_no_width(first: dict[int, float], by: float) -> None:
+    gain = paired_gain({seed: score + by for seed, score in first.items()}, first, "higher")
+    if gain.low is not None and gain.high is not None:
+        assert gain.gain == pytest.approx(by)
+        assert gain.high - gain.low == pytest.approx(0, abs=1e-12)
+
+
+@given(st.lists(score, min_size=2, max_size=20))
+def test_std_is_the_sample_deviation(values: list[float]) -> None:
+    mean, std, n = mean_std(values)
+    assert mean is not None and n == len(values)
+    assert std == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)), abs=1e-12)
+
+
+def test_transfer_ratio() -> None:
+    assert transfer_ratio(0.9, 0.6, "higher") == pytest.approx(1.5)
+    assert transfer_ratio(0.9, 0.6, "lower") is None
+    assert transfer_ratio(0.9, 0.0, "higher") is None
+    assert transfer_ratio(0.9, -0.2, "higher") is None
+    assert transfer_ratio(None, 0.6, "higher") is None
+    assert transfer_ratio(0.9, None, "higher") is None

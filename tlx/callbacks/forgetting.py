@@ -1,0 +1,55 @@
+"""Forgetting: what adaptation to the target costs on the source task."""
+
+from collections.abc import Callable
+
+import lightning as L
+from torch import nn
+
+
+def forgetting(before: float, after: float, higher_is_better: bool = True) -> float:
+    """Source score before adaptation − source score after; positive means something was forgotten.
+
+    For a lower-is-better score the sign is turned, so that positive keeps that meaning.
+    """
+    return (before - after) if higher_is_better else (after - before)
+
+
+class ForgettingMeter(L.Callback):
+    """Scores the source task before and after training, in any Trainer.
+
+    `score(module)` returns the source scores by name; it must put no gradients on, and leave the module's mode as it was.
+    `lower_is_better` names the scores where less is better (a loss). With `at_fit_end=False` the caller measures the end
+    itself by `measure_after`, for example once the best checkpoint has been loaded.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[nn.Module], dict[str, float]],
+        lower_is_better: tuple[str, ...] = ("loss",),
+        at_fit_end: bool = True,
+    ) -> None:
+        self.score, self.lower_is_better, self.at_fit_end = score, lower_is_better, at_fit_end
+        self.before: dict[str, float] = {}
+        self.after: dict[str, float] = {}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.before:
+            self.before = self.score(pl_module)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.at_fit_end:
+            self.measure_after(pl_module)
+
+    def measure_after(self, module: nn.Module) -> dict[str, float]:
+        """Score the source once more and return the forgetting of each score."""
+        self.after = self.score(module)
+        return {
+            name: forgetting(before, self.after[name], name not in self.lower_is_better)
+            for name, before in self.before.items()
+        }
+
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        return {"before": self.before}
+
+    def load_state_dict(self, state_dict: dict[str, dict[str, float]]) -> None:
+        self.before = dict(state_dict["before"])

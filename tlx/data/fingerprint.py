@@ -1,0 +1,127 @@
+"""Content hashes of files, folders and data sets: what a run's identity is made of, whatever the paths are called."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tlx.errors import UserError
+
+
+def file_hash(path: Path, cache: Path | None = None) -> str:
+    """SHA-256 of a file's content, in hex.
+
+    `cache` is a JSON file that remembers hashes by (absolute path, size, modification time in ns); it is made on first
+    use, and ignored and written anew when damaged.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    return file_hashes([path], cache)[path]
+
+
+def file_hashes(paths: Iterable[Path], cache: Path | None = None) -> dict[Path, str]:
+    """`file_hash` of many files; the cache is read and written once."""
+    known = _read_cache(cache)
+    found, new = {}, {}
+    for path in paths:
+        name = str(path.absolute())
+        try:
+            # Before reading: should the file change meanwhile, its time will not match what is remembered.
+            stat = path.stat()
+            if known.get(name, [])[:2] != [stat.st_size, stat.st_mtime_ns]:
+                with path.open("rb") as file:
+                    new[name] = [stat.st_size, stat.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+        found[path] = str((new.get(name) or known[name])[2])
+    if cache is not None and new:
+        # Read again: other processes may have added to it.
+        _write_cache(cache, _read_cache(cache) | new)
+    return found
+
+
+def folder_hash(path: Path, cache: Path | None = None, skip: Sequence[str] = ()) -> str:
+    """Hash over the names (relative to `path`) and contents of all files in a folder; of one file: its `file_hash`.
+
+    Hidden files and folders are left out (download tools keep time stamps there), and so are files whose name matches
+    one of the patterns in `skip` (such as "*.md").
+
+    Raises:
+        UserError: nothing there, or nothing to hash.
+    """
+    if path.is_file():
+        return file_hash(path, cache)
+    if not path.is_dir():
+        raise UserError(f"no such file or folder: {path}.")
+    files = [f for f in visible_files(path) if not any(fnmatch(f.name, pattern) for pattern in skip)]
+    if not files:
+        raise UserError(f"there is no file to hash in {path}.")
+    return _combined(files, path, cache)
+
+
+def fingerprint(
+    path: str,
+    revision: str | None = None,
+    subset: str | None = None,
+    cache: Path | None = None,
+    splits: Mapping[str, str | None] | None = None,
+) -> str:
+    """Content hash of a data set that `tlx.data.tables.read_tables` reads.
+
+    Of a local one: names (relative to its folder) and contents of its tables, of the images and clips that they refer
+    to, and of the files of an image or audio folder; of all splits there, or of those in `splits` alone. Of hub:NAME:
+    name, subset and commit (or the revision as given, where it cannot be resolved).
+
+    Raises:
+        UserError: as `read_tables`, as far as the files are concerned.
+    """
+    from tlx.data import hub, tables
+
+    if name := hub.hub_name(path):
+        words = ["hub", name, subset or "", hub.commit(name, revision, offline_ok=True) or revision or ""]
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()
+    root, files = tables.data_files(path, subset, splits)
+    return _combined(files, root, cache)
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """All files below a folder, sorted by name; hidden ones (and what lies in hidden folders) left out."""
+    found = (f for f in folder.rglob("*") if f.is_file())
+    return sorted(
+        (f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts)),
+        key=lambda f: f.relative_to(folder).as_posix(),
+    )
+
+
+def _combined(files: Sequence[Path], root: Path, cache: Path | None) -> str:
+    hashes = file_hashes(files, cache)
+    lines = sorted(f"{Path(os.path.relpath(f, root)).as_posix()}\0{hashes[f]}" for f in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _read_cache(cache: Path | None) -> dict[str, list]:
+    if cache is None:
+        return {}
+    try:
+        entries = json.loads(cache.read_bytes())
+    except (OSError, ValueError):  # not there yet, or damaged: everything is hashed again
+        return {}
+    if not isinstance(entries, dict):
+        return {}
+    return {name: entry for name, entry in entries.items() if isinstance(entry, list) and len(entry) == 3}
+
+
+def _write_cache(cache: Path, entries: dict[str, list]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(entries, file)
+        Path(draft).replace(cache)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

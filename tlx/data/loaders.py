@@ -1,0 +1,68 @@
+"""Data loaders over encoded examples: training with augmentation and exact resume, evaluation in a fixed order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from tlx.data.preprocessing import Preprocessing
+from tlx.data.sampling import EpochBatchSampler
+
+
+class Examples(TorchDataset):
+    """Encoded examples with labels; an item is (example, label, position).
+
+    A key is a position, or (epoch, position) in training: the augmentation of an example is a pure function of (seed,
+    epoch, position), so it differs between epochs, repeats in a rerun, and does not depend on worker processes.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Any],
+        labels: np.ndarray,
+        preprocessing: Preprocessing,
+        augmentation: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.examples, self.labels, self.preprocessing = examples, labels, preprocessing
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Any, int, int]:
+        epoch, position = key if isinstance(key, tuple) else (None, key)
+        example = self.examples[position]
+        if epoch is not None and self.augmentation:
+            rng = np.random.default_rng([self.seed, epoch, position])
+            example = self.preprocessing.augment(example, self.augmentation, rng)
+        return example, int(self.labels[position]), position
+
+    def collate(self, items: list[tuple[Any, int, int]]) -> dict[str, Tensor]:
+        """A batch: the network's inputs, `label` (B,) and `index` (B,), the position in its part."""
+        examples, labels, positions = zip(*items, strict=True)
+        batch = self.preprocessing.collate(examples)
+        return batch | {"label": torch.tensor(labels), "index": torch.tensor(positions)}
+
+
+def train_loader(data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0) -> StatefulDataLoader:
+    """Batches in the order of `tlx.data.sampling`; its state can be saved in mid-epoch."""
+    lengths = [data.preprocessing.length(e) for e in data.examples] if buckets else None
+    sampler = EpochBatchSampler(len(data), batch_size, seed, lengths)
+    return StatefulDataLoader(
+        data, batch_sampler=sampler, collate_fn=data.collate, num_workers=workers, pin_memory=torch.cuda.is_available()
+    )
+
+
+def eval_loader(data: Examples, batch_size: int, workers: int = 0) -> DataLoader:
+    """Every example once, by falling length: always the same batches, with little padding."""
+    lengths = np.array([data.preprocessing.length(e) for e in data.examples])
+    order = np.argsort(-lengths, kind="stable").tolist()
+    return DataLoader(
+        data, batch_size=batch_size, sampler=order, collate_fn=data.collate, num_workers=workers, shuffle=False
+    )

@@ -1,0 +1,66 @@
+"""Images and clips that tables hold: encoded bytes, or paths relative to the folder of the table."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tlx.data.table_files import read_table
+from tlx.errors import UserError
+
+ENDINGS = {
+    "image": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+    "audio": (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"),
+}
+LOOK = 100  # rows looked at to tell whether a table names files
+
+
+def unpack(frame: pd.DataFrame, modality: str, folder: Path) -> pd.DataFrame:
+    """Media cells as bytes or absolute paths. Raises UserError for files that are referred to and missing."""
+    for column in frame.columns:
+        values = frame[column]
+        first = values[values.first_valid_index()] if values.notna().any() else None
+        if isinstance(first, dict) and {"bytes", "path"} & set(first):
+            cells = [_cell(v) if isinstance(v, dict) else v for v in values]
+        elif _is_path(first, str(column), modality):
+            cells = values.tolist()
+        else:
+            continue
+        absolute = [str(folder / v) if isinstance(v, str) else v for v in cells]
+        missing = [v for v in absolute if isinstance(v, str) and not Path(v).is_file()]
+        # A column such as `source_path` may only say where an image once came from; then no such file exists.
+        if missing and (column == modality or len(missing) < sum(isinstance(v, str) for v in absolute)):
+            raise UserError(
+                f"{len(missing)} of {len(absolute)} files that the column '{column}' names do not exist, such as "
+                f"{missing[0]}. Paths are relative to the folder of their table."
+            )
+        if not missing or isinstance(first, dict):
+            frame[column] = pd.Series(absolute, index=frame.index, dtype=object)
+    return frame
+
+
+def _cell(value: dict[str, Any]) -> Any:
+    return value["bytes"] if value.get("bytes") is not None else value.get("path")
+
+
+def _is_path(value: Any, column: str, modality: str) -> bool:
+    endings = ENDINGS.get(modality)
+    return bool(endings) and isinstance(value, str) and (column == modality or value.lower().endswith(endings or ()))
+
+
+def references(file: Path) -> set[Path]:
+    """Existing images and clips that a table names; where its first rows name none, the rest is not read."""
+    if file.suffix == ".npz" or not _named(read_table(file, LOOK), file.parent):
+        return set()
+    return _named(read_table(file), file.parent)
+
+
+def _named(frame: pd.DataFrame, folder: Path) -> set[Path]:
+    found = set()
+    for column, modality in itertools.product(frame.columns, ENDINGS):
+        for value in frame[column]:
+            name = _cell(value) if isinstance(value, dict) else value
+            if _is_path(name, str(column), modality) and (folder / name).is_file():
+                found.add(folder / name)
+    return found

@@ -1,0 +1,170 @@
+"""Data sets in standard formats as tables: one DataFrame per split, inputs still encoded (text, bytes, file paths)."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tlx.data import media, table_files
+from tlx.data.fingerprint import visible_files
+from tlx.data.hub import hub_name, read_hub
+from tlx.errors import UserError, nearest, unknown
+
+ROLES = ("train", "validation", "test")
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+Groups = dict[str, list[Path]]
+
+
+def read_tables(
+    path: str,
+    *,
+    modality: str,
+    splits: Mapping[str, str | None],
+    revision: str | None = None,
+    subset: str | None = None,
+) -> dict[str, pd.DataFrame]:
+    """One DataFrame per split role (train, validation, test), or one under "all" where the data has no splits.
+
+    `path` is one of:
+        hub:owner/name, a data set of the Hugging Face hub (`subset`, `revision`);
+        a table file, or a folder of them: NAME.parquet|csv|tsv|jsonl|npz, NAME-00000-of-00002.parquet, NAME/*.parquet
+        (in the sub-folder `subset` or data/, where there is one, as in a downloaded hub data set);
+        a folder of images or clips, CLASS/FILE or SPLIT/CLASS/FILE, giving the columns `image` (or `audio`) and
+        `label`.
+    `splits` maps each role to its name in the data, or to None where the data has no such split. In tables, file paths
+    are made absolute (they are relative to the table's folder), and hub-style {"bytes", "path"} cells are unpacked.
+
+    Raises:
+        UserError: missing path, split or file; nothing readable; a damaged or empty table.
+    """
+    if name := hub_name(path):
+        frames = read_hub(name, splits, revision, subset)
+        frames = {role: media.unpack(frame, modality, Path()) for role, frame in frames.items()}
+    else:
+        root, groups, tabular = _layout(path, subset)
+        chosen = choose_splits(list(groups), splits, str(root))
+        read = _read_group if tabular else _read_media_group
+        frames = {role: read(groups[name], modality) for role, name in chosen.items()}
+    for role, frame in frames.items():
+        if frame.empty:
+            raise UserError(f"{path}: the table '{role}' has no rows.")
+    return frames
+
+
+def choose_splits(found: Sequence[str], splits: Mapping[str, str | None], where: str) -> dict[str, str]:
+    """Which of the names `found` is read for which role; {"all": name} for a single one that is no split.
+
+    Raises:
+        UserError: a role that does not exist, or a split that is named and missing.
+    """
+    for role in splits:
+        if role not in ROLES:
+            raise unknown("split role in dataset.splits", role, ROLES)
+    wanted = {role: name for role, name in splits.items() if name is not None}
+    if len(found) == 1 and found[0] not in wanted.values():
+        return {"all": found[0]}
+    for role, name in wanted.items():
+        if name not in found:
+            match = nearest(name, found)
+            raise UserError(
+                f"{where} has no split '{name}'. It has {', '.join(sorted(found))}."
+                + (f" Did you mean dataset.splits.{role}={match}?" if match else "")
+                + f" If there is none, say dataset.splits.{role}=null; a split is then carved out of the training data."
+            )
+    if not wanted:
+        raise UserError(f"{where} has {', '.join(sorted(found))}: say in dataset.splits which of them to read.")
+    return wanted
+
+
+def data_files(
+    path: str, subset: str | None = None, splits: Mapping[str, str | None] | None = None
+) -> tuple[Path, list[Path]]:
+    """The folder of a local data set, and all files that its content depends on, with those that tables refer to."""
+    root, groups, tabular = _layout(path, subset)
+    if splits is not None:
+        chosen = choose_splits(list(groups), splits, str(root)).values()
+        groups = {name: files for name, files in groups.items() if name in chosen}
+    files = [file for group in groups.values() for file in group]
+    if tabular:
+        files += sorted({reference for file in files for reference in media.references(file)} - set(files))
+    return root, files
+
+
+def _layout(path: str, subset: str | None) -> tuple[Path, Groups, bool]:
+    """The folder, its files by split (or whatever they are named after), and whether they are tables."""
+    root = Path(path).expanduser().absolute()
+    if root.is_file():
+        if root.suffix not in table_files.ENDINGS:
+            raise UserError(f"{root} is no table: known endings are {', '.join(table_files.ENDINGS)}.")
+        return root.parent, {"all": [root]}, True
+    if not root.is_dir():
+        near = nearest(root.name, [f.name for f in root.parent.iterdir()]) if root.parent.is_dir() else None
+        raise UserError(f"no such file or folder: {root}." + (f" Did you mean {root.parent / near}?" if near else ""))
+    if subset and (root / subset).is_dir():
+        root = root / subset
+    groups = _table_groups(root)
+    if list(groups) == ["data"] and groups["data"][0].parent != root:
+        root = root / "data"
+        groups = _table_groups(root)
+    if groups:
+        return root, groups, True
+    return root, _media_groups(root), False
+
+
+def _table_groups(root: Path) -> Groups:
+    """Tables in `root` by name without shard number, and tables in its sub-folders by sub-folder."""
+    groups: Groups = {}
+    for file in sorted(root.iterdir()):
+        if file.name.startswith("."):
+            continue
+        if file.is_dir():
+            found = sorted(f for f in file.iterdir() if f.suffix in table_files.ENDINGS and not f.name.startswith("."))
+        else:
+            found = [file] if file.suffix in table_files.ENDINGS else []
+        if not found:
+            continue
+        name = file.name if file.is_dir() else SHARD.sub("", file.stem)
+        same = groups.setdefault(name, [])
+        if same and not (SHARD.search(file.stem) and SHARD.search(same[0].stem) and file.suffix == same[0].suffix):
+            raise UserError(f"{root} has two sources for '{name}': {same[0].name} and {file.name}. Remove one of them.")
+        same += found
+    return groups
+
+
+def _media_groups(root: Path) -> Groups:
+    """Images or clips below `root`, by split (SPLIT/CLASS/FILE), or all under "all" (CLASS/FILE)."""
+    endings = [ending for known in media.ENDINGS.values() for ending in known]
+    files = [f for f in visible_files(root) if f.suffix.lower() in endings]
+    if not files:
+        raise UserError(
+            f"nothing readable in {root}: needed are tables ({', '.join(table_files.ENDINGS)}) named after their "
+            "split, or folders of images or clips, CLASS/FILE or SPLIT/CLASS/FILE."
+        )
+    depths = {len(f.relative_to(root).parts): f for f in files}
+    if set(depths) == {2}:
+        return {"all": files}
+    if set(depths) == {3}:
+        return {n: list(g) for n, g in itertools.groupby(files, key=lambda f: f.relative_to(root).parts[0])}
+    shown = " and ".join(str(f.relative_to(root)) for f in list(depths.values())[:2])
+    raise UserError(f"in {root} every file must lie at CLASS/FILE, or every file at SPLIT/CLASS/FILE; found {shown}.")
+
+
+def _read_media_group(files: Sequence[Path], modality: str) -> pd.DataFrame:
+    known = media.ENDINGS.get(modality, ())
+    kept = [f for f in files if f.suffix.lower() in known]
+    if not kept:
+        raise UserError(f"no {modality} file in {files[0].parent.parent}: it holds files like {files[0].name}.")
+    return pd.DataFrame({modality: [str(f) for f in kept], "label": [f.parent.name for f in kept]})
+
+
+def _read_group(files: Sequence[Path], modality: str) -> pd.DataFrame:
+    frames = [media.unpack(table_files.read_table(file), modality, file.parent) for file in files]
+    for file, frame in zip(files, frames, strict=True):
+        if set(frame.columns) != set(frames[0].columns):
+            differ = set(frame.columns) ^ set(frames[0].columns)
+            raise UserError(
+                f"{file} and {files[0].name} have different columns: {', '.join(sorted(map(str, differ)))}."
+            )
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

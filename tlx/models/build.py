@@ -1,0 +1,39 @@
+"""From a model's config to a backbone with the weights that the strategy starts from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tlx.config import instantiate
+from tlx.identity import weights_place
+from tlx.models.backbone import Backbone
+
+# Keys of every model yaml that are not arguments of its class (a class may still take `modality`).
+GENERIC = ("path", "revision", "lr", "pretrain")
+
+
+def build_backbone(config: dict[str, Any], texts: Callable[[], list[str]]) -> Backbone:
+    """The run's backbone, random or loaded as `strategy.init` says; `texts` gives texts to train a tokenizer on.
+
+    Raises:
+        UserError: a key that the model does not take, weights that are not there or do not fit.
+    """
+    place = weights_place(config)
+    backbone = build_network(config["model"], place, texts)
+    if config["strategy"]["init"] != "scratch":
+        assert place is not None
+        backbone.load(place)
+    return backbone
+
+
+def build_network(model: dict[str, Any], place: Path | None, texts: Callable[[], list[str]]) -> Backbone:
+    """The randomly initialised backbone of a model config; `place` brings its tokenizer and settings, if it has any."""
+    from tlx.names import resolve
+
+    node = {k: v for k, v in model.items() if k not in GENERIC}
+    target = resolve(node["_target_"], "model._target_")
+    import inspect
+
+    if "modality" not in inspect.signature(target).parameters:
+        node.pop("modality", None)
+    return instantiate(node, "model", source=place, texts=texts)

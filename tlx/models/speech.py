@@ -1,0 +1,82 @@
+"""Speech backbones: any transformers speech encoder on waveforms (wav2vec 2.0 and kin) or on Whisper's spectrograms."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from tlx.data.audio import AudioPreprocessing
+from tlx.models.backbone import Backbone
+from tlx.models.hugging_face import build_config, build_network, read_pretrained
+from tlx.models.layers import anatomy
+from tlx.models.weights import read_json
+from tlx.plan import Layers
+
+
+class SpeechBackbone(Backbone):
+    """A transformers speech encoder; features (B, hidden size) are the mean over the frames that hold signal.
+
+    `sample_rate` (Hz) and normalisation come from the weights' folder (preprocessor_config.json) where there is one,
+    else from the yaml. `max_seconds` cuts longer clips.
+    """
+
+    modality: ClassVar[str] = "audio"
+
+    def __init__(
+        self,
+        source: Path | None = None,
+        config: dict[str, Any] | None = None,
+        sample_rate: int = 16000,
+        max_seconds: float = 10.0,
+        normalize: bool = True,
+        layer_groups: Layers | None = None,
+        lora_targets: str | None = None,
+    ) -> None:
+        super().__init__()
+        settings = build_config(source, config)
+        self.network = build_network(settings)
+        self.feature_dim = int(settings.hidden_size)
+        saved = read_json(source / "preprocessor_config.json") if source and source.is_dir() else {}
+        extractor = None
+        if settings.model_type == "whisper":
+            from transformers import WhisperFeatureExtractor
+
+            extractor = WhisperFeatureExtractor(
+                **({"feature_size": settings.num_mel_bins} | {k: v for k, v in saved.items() if k in _WHISPER_KEYS})
+            )
+        self.preprocessing = AudioPreprocessing(
+            sample_rate=int(saved.get("sampling_rate", sample_rate)),
+            max_seconds=max_seconds,
+            normalize=bool(saved.get("do_normalize", normalize)),
+            feature_extractor=extractor,
+        )
+        self.layers, self.lora_targets = anatomy(settings.model_type, layer_groups, lora_targets)
+
+    def read_weights(self, path: Path) -> dict[str, Tensor]:
+        return read_pretrained(path, self.network) or super().read_weights(path)
+
+    def save_preprocessing(self, folder: Path) -> None:
+        """Keep the rate, the normalisation and the architecture beside the weights, as transformers' folders do."""
+        from transformers import Wav2Vec2FeatureExtractor
+
+        extractor = self.preprocessing.feature_extractor or Wav2Vec2FeatureExtractor(
+            sampling_rate=self.preprocessing.sample_rate, do_normalize=self.preprocessing.normalize
+        )
+        extractor.save_pretrained(folder)
+        self.network.config.save_pretrained(folder)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        mask = batch["attention_mask"]
+        if "input_features" in batch:
+            hidden = self.network(batch["input_features"]).last_hidden_state
+            frames = mask[:, ::2][:, : hidden.shape[1]]  # the second convolution halves the 100 Hz mel frames
+        else:
+            # Group-norm front ends were trained without a mask; zeros at the end are then part of the signal.
+            layer_norm = getattr(self.network.config, "feat_extract_norm", "layer") == "layer"
+            hidden = self.network(batch["input_values"], attention_mask=mask if layer_norm else None).last_hidden_state
+            frames = self.network._get_feature_vector_attention_mask(hidden.shape[1], mask)
+        weights = frames.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+_WHISPER_KEYS = ("feature_size", "sampling_rate", "hop_length", "chunk_length", "n_fft", "padding_value")

@@ -1,0 +1,92 @@
+"""Text backbones: any transformers encoder or decoder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tlx.data.text import TextPreprocessing
+from tlx.errors import UserError, unknown
+from tlx.models.backbone import Backbone
+from tlx.models.hugging_face import build_config, build_network, read_pretrained
+from tlx.models.layers import anatomy
+from tlx.plan import Layers
+
+POOLINGS = ("mean", "cls", "last")
+
+
+class TextBackbone(Backbone):
+    """A transformers text network; features (B, hidden size) pooled from the last hidden states (B, T, hidden size).
+
+    `config` names the architecture where no folder does (`model_type: bert` and what differs from its defaults) and
+    overrides single keys of a folder's config. `pooling`: "mean" over real tokens, "cls" (first token), or "last" (last
+    real token, for decoders). The tokenizer comes from the weights' folder; without one, `tokenizer.vocab_size` trains
+    a WordPiece vocabulary on the data set's training texts.
+
+    Raises:
+        UserError: unknown pooling or model type, no tokenizer to be had, damaged folder.
+    """
+
+    modality: ClassVar[str] = "text"
+
+    def __init__(
+        self,
+        source: Path | None = None,
+        config: dict[str, Any] | None = None,
+        tokenizer: dict[str, Any] | None = None,
+        pooling: str = "mean",
+        max_length: int = 128,
+        layer_groups: Layers | None = None,
+        lora_targets: str | None = None,
+        texts: Callable[[], list[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        from tlx.models.tokenizer import load_tokenizer, train_wordpiece
+
+        if pooling not in POOLINGS:
+            raise unknown("pooling", pooling, POOLINGS)
+        settings = build_config(source, config)
+        if source is not None and not (tokenizer or {}).get("vocab_size") or (source and _has_tokenizer(source)):
+            self.tokenizer = load_tokenizer(source)
+        elif texts is not None and (tokenizer or {}).get("vocab_size"):
+            self.tokenizer = train_wordpiece(texts(), int(tokenizer["vocab_size"]))  # type: ignore[index]
+            settings.update({"vocab_size": len(self.tokenizer), "pad_token_id": self.tokenizer.pad_token_id})
+            for key in ("bos_token_id", "eos_token_id"):
+                setattr(settings, key, None)
+        else:
+            raise UserError(
+                "this text model has no tokenizer: give model.path=FOLDER (with tokenizer files), or "
+                "model.tokenizer.vocab_size=N to train one on the data set's own texts."
+            )
+        self.network = build_network(settings)
+        self.feature_dim = int(settings.hidden_size)
+        self.pooling = pooling
+        positions = getattr(settings, "max_position_embeddings", max_length) or max_length
+        self.preprocessing = TextPreprocessing(self.tokenizer, min(max_length, positions))
+        self.layers, self.lora_targets = anatomy(settings.model_type, layer_groups, lora_targets)
+
+    def read_weights(self, path: Path) -> dict[str, Tensor]:
+        return read_pretrained(path, self.network) or super().read_weights(path)
+
+    def save_preprocessing(self, folder: Path) -> None:
+        """Keep the tokenizer and the architecture beside the weights, as transformers' own folders do."""
+        self.tokenizer.save_pretrained(folder)
+        self.network.config.save_pretrained(folder)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        mask = batch["attention_mask"]
+        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch}
+        hidden = self.network(**inputs).last_hidden_state
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.pooling == "last":
+            last = mask.shape[1] - 1 - mask.flip(1).argmax(1)  # position of the last real token
+            return hidden[torch.arange(len(hidden), device=hidden.device), last]
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def _has_tokenizer(source: Path) -> bool:
+    return any((source / f).is_file() for f in ("tokenizer.json", "vocab.txt", "spiece.model", "vocab.json"))

@@ -1,0 +1,108 @@
+"""TransferModule: the one LightningModule. A backbone and a task, trained as a parameter plan says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from tlx.models.backbone import Backbone
+from tlx.plan import ParameterPlan
+from tlx.tasks.classification import Classification, ClassificationMeter
+
+OptimizerFactory = Callable[[list[dict]], torch.optim.Optimizer]
+Schedule = Callable[[int, int], float]  # (optimiser step, total steps) -> factor on every learning rate
+
+
+class TransferModule(L.LightningModule):
+    """batch (dict of tensors) → backbone → features (B, D) → task head → logits (B, classes).
+
+    `plan` decides what is trained; `lr` and `weight_decay` are its base values; `optimizer` builds the optimiser from
+    parameter groups. Every layer group is in the optimiser from step 0.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Classification,
+        lr: float,
+        weight_decay: float,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.task = backbone, task
+        self.lr, self.weight_decay = lr, weight_decay
+        self.make_optimizer, self.schedule = optimizer, schedule
+        self.plan: ParameterPlan | None = None
+        self.meter: ClassificationMeter | None = None
+        # A checkpoint holds what training changes; the rest is the base weights (see on_save_checkpoint).
+        self.strict_loading = False
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.task(self.backbone(batch))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        loss = self.task.loss(self(batch), batch)
+        self.log("train/loss", loss, batch_size=len(batch["label"]))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.meter = self.task.meter()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        assert self.meter is not None
+        self.meter.update(self(batch), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        assert self.meter is not None
+        self.log_dict({f"val/{name}": value for name, value in self.meter.compute().items()})
+
+    def configure_optimizers(self) -> Any:
+        assert self.plan is not None
+        optimizer = self.make_optimizer(self.plan.optimizer_groups(self, self.lr, self.weight_decay))
+        total = int(self.trainer.estimated_stepping_batches)
+        starts = self.plan.boundaries(total, max(1, total // max(1, self.trainer.max_epochs or 1)))
+        factors = [phase.lr_factor for phase in self.plan.phases]
+
+        def factor(step: int) -> float:
+            phase = max(i for i, start in enumerate(starts) if start <= step)
+            return self.schedule(step, total) * factors[phase]
+
+        scheduler = LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The parameters and buffers of every group that some phase trains: all that a run changes."""
+        assert self.plan is not None
+        names = {
+            n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)
+        }
+        return {n: t for n, t in self.state_dict().items() if n in names}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = self.trained_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Strict on what a run changes: a checkpoint that lacks some of it, or holds more, is not this run's."""
+        if checkpoint["state_dict"].keys() != self.trained_state().keys():
+            raise RuntimeError("the checkpoint does not hold the tensors that this run trains")
+
+
+@torch.no_grad()
+def score(module: nn.Module, task: Classification, loader: Any, forward: Callable[[Any], Tensor]) -> ClassificationMeter:
+    """One pass over `loader` in eval mode; the module's modes are as before afterwards."""
+    modes = [(m, m.training) for m in module.modules()]
+    device = next(module.parameters()).device
+    meter = task.meter()
+    module.eval()
+    try:
+        for batch in loader:
+            batch = {k: v.to(device) for k, v in batch.items()}
+            meter.update(forward(batch), batch)
+    finally:
+        for part, training in modes:
+            part.training = training
+    return meter

@@ -1,0 +1,160 @@
+"""Cells: runs that differ in nothing but the seed, and the settings by which cells differ from each other."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tlx.errors import UserError, unknown
+from tlx.results.collect import Run
+from tlx.results.naming import comparable, flatten
+
+CHOICES = ("model", "strategy", "dataset", "train_size")
+# What a config holds and the identity does not: it cannot tell one cell from another.
+OUTSIDE_IDENTITY = ("seed", "study", "experiment", "force", "register", "paths", "logger", "hydra")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one point of the grid, in the order of collection."""
+
+    id: str
+    runs: tuple[Run, ...]
+    undecided: tuple[str, ...] = ()  # settings that tuning has yet to choose: they have no value
+
+    @cached_property
+    def example(self) -> Run:
+        """The run whose settings stand for the cell's: one with a record, if there is one."""
+        return next((run for run in self.runs if run.record), self.runs[0])
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The config's leaves by dotted name, and the choices by plain name (the seed among both)."""
+        return flatten(self.example.config) | self.choices
+
+    @cached_property
+    def choices(self) -> dict[str, Any]:
+        """The choices by name, `train_size` taken from the dataset's settings when it is not among them."""
+        dataset = self.example.config.get("dataset")
+        size = dataset.get("train_size") if isinstance(dataset, dict) else None
+        return {"train_size": size, **self.example.choices}
+
+    @cached_property
+    def fingerprints(self) -> dict[str, Any]:
+        return flatten(self.example.record.get("fingerprints", {}), "fingerprints")
+
+    def value(self, key: str) -> Any:
+        """The cell's setting of that name; None when it has none."""
+        if key in self.undecided:
+            return None
+        if key == "cell":
+            return self.id
+        return self.settings.get(key, self.fingerprints.get(key))
+
+    @cached_property
+    def completed(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "completed")
+
+    @property
+    def failed(self) -> int:
+        return sum(run.status == "failed" for run in self.runs)
+
+    @property
+    def missing(self) -> int:
+        """Runs with no result yet: planned, running, interrupted, or with a damaged record."""
+        return len(self.runs) - len(self.completed) - self.failed
+
+    def scores(self, metric: str) -> dict[Any, float]:
+        """Seed → score over the completed runs that have a finite one."""
+        found = ((run.seed, run.metric(metric)) for run in self.completed)
+        return {seed: score for seed, score in found if score is not None}
+
+
+def cells(runs: Iterable[Run]) -> list[Cell]:
+    """Group runs by their cell. Runs of which only a damaged record is known belong to none and are left out.
+
+    Raises:
+        UserError: two runs of one cell have the same seed, so that they differ in something else.
+    """
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.cell:
+            groups[run.cell].append(run)
+    for group in groups.values():
+        by_seed: dict[Any, Run] = {}
+        for run in group:
+            other = by_seed.setdefault(comparable(run.seed), run)
+            if other is not run:
+                raise UserError(
+                    f"two runs claim the same cell and the same seed {run.seed}: {other.folder} and {run.folder}. "
+                    "They cannot be averaged; remove one of them or give their studies one by one."
+                )
+    return [Cell(id, tuple(group)) for id, group in groups.items()]
+
+
+def seed_names(cells: Sequence[Cell]) -> set[str]:
+    """Names of settings that vary inside a cell or follow the seed (`dataset.subset_seed`): they tell no cell apart."""
+    varying: set[str] = set()
+    following: set[str] | None = None
+    seeds = set()
+    for cell in cells:
+        known = [run for run in cell.runs if run.record] or list(cell.runs)
+        first = flatten(known[0].config)
+        for run in known:
+            flat = first if run is known[0] else flatten(run.config)
+            varying |= {name for name in flat.keys() | first.keys() if flat.get(name) != first.get(name)}
+            same = {name for name, value in flat.items() if type(value) is int and value == run.seed}
+            following = same if following is None else following & same
+            seeds.add(comparable(run.seed))
+    return varying | (following or set() if len(seeds) > 1 else set())
+
+
+def distinguishing(cells: Sequence[Cell], ignored: set[str]) -> list[str]:
+    """Settings, beyond model, strategy, dataset and train_size, that a row must show to be one cell.
+
+    A setting counts when two cells with the same choices differ in it; what merely follows from the choices (a
+    strategy's own learning rate) does not. Choices of other groups (`optimizer`, `scheduler`) come first, and what
+    follows from them does not count either. Cells that would still look the same get their fingerprints or, at last,
+    their hash.
+    """
+    outside = {name for cell in cells for name in cell.settings if name.split(".")[0] in OUTSIDE_IDENTITY}
+    hidden = outside | ignored | set(CHOICES)
+    names = sorted({name for cell in cells for name in cell.choices} - hidden)
+    shown = _telling(cells, names, CHOICES)
+    names = sorted({name for cell in cells for name in cell.settings} - hidden - set(shown))
+    shown += _telling(cells, names, (*CHOICES, *shown))
+    names = sorted({name for cell in cells for name in cell.fingerprints})
+    shown += _telling(cells, names, (*CHOICES, *shown), absent_tells=False)  # a planned run has none yet
+    return shown + _telling(cells, ["cell"], (*CHOICES, *shown))
+
+
+def look(cell: Cell, keys: Iterable[str]) -> tuple:
+    """The cell's values of `keys`, to compare and group by."""
+    return tuple(comparable(cell.value(key)) for key in keys)
+
+
+def _telling(cells: Sequence[Cell], names: Sequence[str], keys: Sequence[str], absent_tells: bool = True) -> list[str]:
+    """Those of `names` whose values differ among cells with the same values of `keys`."""
+    groups: dict[tuple, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[look(cell, keys)].append(cell)
+    crowds = [group for group in groups.values() if len(group) > 1]
+
+    def values(crowd: Sequence[Cell], name: str) -> set:
+        found = {comparable(cell.value(name)) for cell in crowd}
+        return found if absent_tells else found - {None}
+
+    return [name for name in names if any(len(values(crowd, name)) > 1 for crowd in crowds)]
+
+
+def check_key(cells: Sequence[Cell], key: str, option: str, seed_names: set[str]) -> None:
+    """Raises UserError when `key`, given to `option`, is no setting of a cell; the message says the nearest one."""
+    if key == "seed" or key in seed_names:
+        raise UserError(
+            f"{option}: '{key}' varies from seed to seed; a row is the mean over its seeds and has no value."
+        )
+    names = {name for cell in cells for name in [*cell.settings, *cell.fingerprints]} | set(CHOICES)
+    known = sorted(names - seed_names - {"seed"}, key=lambda name: (name not in CHOICES, "." in name, name))
+    if key not in known:
+        raise unknown(f"setting for {option}", key, known)

@@ -1,0 +1,194 @@
+"""Find the runs below some folders: those with a record, and those that were planned and have none."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlx.errors import UserError
+from tlx.results.jsonfile import Damaged, read_json
+from tlx.results.naming import flatten, natural
+from tlx.results.record import NAME, SCHEMA, read_record
+
+if TYPE_CHECKING:
+    import pandas
+
+PLAN = "study.json"
+STATES = ("completed", "failed", "interrupted", "running", "damaged", "missing")  # best known first
+ATTEMPT = "attempt-"  # older attempts of a run lie in `<run folder>/attempt-N/`
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what was asked for and, when it has begun, its record.
+
+    `status` is the record's, or "missing" (planned, no record) or "damaged" (`problem` says why). `record` is {} then.
+    """
+
+    identity: str
+    cell: str
+    status: str
+    choices: dict[str, Any]
+    config: dict[str, Any]
+    folder: Path
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
+    problem: str | None = None
+
+    @property
+    def study(self) -> str:
+        """The name of the study's folder."""
+        return self.folder.parent.name
+
+    @property
+    def seed(self) -> Any:
+        return self.choices.get("seed", self.config.get("seed"))
+
+    def metric(self, name: str) -> float | None:
+        """The metric's value, or None when the run has none or it was not finite."""
+        return self.record.get("metrics", {}).get(name)
+
+
+def collect(paths: Sequence[str | Path] | str | Path) -> list[Run]:
+    """The runs below `paths`, each once, in a fixed order (study, choices, seed, identity).
+
+    A path is a run's folder, a study's folder, or any folder above. Older attempts are left out. Runs that a study's
+    plan names and that have no record come as "missing". A run that lies in two studies comes once, in its best
+    state. A damaged record becomes a run with status "damaged" (its file is named in `problem`), so that one bad file
+    does not hide the others.
+
+    Raises:
+        UserError: no such folder; neither a record nor a plan below a path; a record of a newer schema.
+    """
+    found: dict[str, Run] = {}
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        root = _root(Path(path))
+        below = list(_below(root, set()))
+        for run in below:
+            key = run.identity or str(run.folder)
+            found[key] = min(found.get(key, run), run, key=_preference)
+        if not below:
+            raise UserError(f"no runs in {path}: no {NAME} and no {PLAN} below it. {_listing(root)}")
+    return sorted(found.values(), key=_order)
+
+
+def _root(path: Path) -> Path:
+    if path.name in (NAME, PLAN) and path.is_file():
+        path = path.parent
+    if not path.is_dir():
+        parent = next(folder for folder in [*path.parents, Path()] if folder.is_dir())
+        raise UserError(f"no such folder: {path}. {_listing(parent)}")
+    return path.resolve()
+
+
+def _listing(folder: Path) -> str:
+    names = sorted((entry.name + "/" * entry.is_dir() for entry in folder.iterdir()), key=natural)
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return f"{folder} holds: {shown}." if names else f"{folder} is empty."
+
+
+def _preference(run: Run) -> tuple:
+    """Smaller is better known; among equals the folder that sorts first, so that the answer does not depend on luck."""
+    return STATES.index(run.status), str(run.folder)
+
+
+def _order(run: Run) -> tuple:
+    names = ("model", "dataset", "train_size", "strategy", "seed")
+    return run.study, *(natural(run.choices.get(name)) for name in names), run.identity, str(run.folder)
+
+
+def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Run]:
+    """The runs in `folder` and below; `seen` holds folders already visited, links may make circles."""
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    run = _run_in(folder)
+    if run is not None:
+        yield run
+        return
+    damaged: dict[Path, Run] = {}
+    with os.scandir(folder) as entries:
+        below = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", ATTEMPT)))
+    for name in below:
+        for run in _below(folder / name, seen):
+            if run.status == "damaged" and not run.identity:
+                damaged[run.folder] = run
+            else:
+                yield run
+    for run in _planned(folder):
+        bad = damaged.pop(run.folder, None)
+        yield replace(run, status="damaged", problem=bad.problem) if bad else run
+    yield from damaged.values()
+
+
+def _run_in(folder: Path) -> Run | None:
+    """The run whose record lies in `folder` itself."""
+    try:
+        record = read_record(folder)
+    except Damaged as error:
+        return Run("", "", "damaged", {}, {}, folder, problem=str(error))
+    if record is None:
+        return None
+    return Run(
+        identity=record["identity"],
+        cell=record["cell"],
+        status=record["status"],
+        choices=record["choices"],
+        config=record["config"],
+        folder=folder,
+        record=record,
+    )
+
+
+def _planned(folder: Path) -> list[Run]:
+    """The runs named in the plan that lies in `folder`, each as "missing"."""
+    path = folder / PLAN
+    plan = read_json(path)
+    if plan is None:
+        return []
+    if isinstance(plan.get("schema"), int) and plan["schema"] > SCHEMA:
+        raise UserError(f"{path} has schema {plan['schema']}; this tlx reads up to {SCHEMA}. Update tlx to read it.")
+    try:
+        return [
+            Run(
+                identity=entry["identity"],
+                cell=entry["cell"],
+                status="missing",
+                choices=entry["choices"],
+                config=entry.get("config") or {},
+                folder=folder / entry["folder"],
+            )
+            for entry in plan["runs"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise Damaged(
+            f"{path} is damaged ({type(error).__name__}: {error}). Plan the study again to write it."
+        ) from error
+
+
+def frame(runs: Iterable[Run]) -> "pandas.DataFrame":
+    """One row a run, for notebooks; nothing is averaged.
+
+    Columns: identity, cell, study, folder, status, attempt, error, the choices by name, the metrics by name, and
+    `counts.*`, `seconds.*`, `memory.*`, `machine.*`, `versions.*`, `config.*`.
+    """
+    import pandas
+
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {
+            "identity": run.identity,
+            "cell": run.cell,
+            "study": run.study,
+            "folder": str(run.folder),
+            "status": run.status,
+            "attempt": run.record.get("attempt"),
+            "error": (run.record.get("error") or {}).get("message", run.problem),
+            **run.choices,
+            **run.record.get("metrics", {}),
+        }
+        for section in ("counts", "seconds", "memory", "machine", "versions"):
+            row |= flatten(run.record.get(section, {}), section)
+        rows.append(row | flatten(run.config, "config"))
+    return pandas.DataFrame(rows)

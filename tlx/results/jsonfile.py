@@ -1,0 +1,106 @@
+"""JSON files that are either whole or absent: written beside, then moved into place."""
+
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from tlx.errors import UserError
+
+
+class Damaged(UserError):
+    """A JSON file that cannot be read: cut short, not JSON, or without what it must hold."""
+
+
+def write_json(path: Path, data: dict) -> None:
+    """Write `data` as strict JSON so that a reader sees the old file or the new one, never a part.
+
+    The text goes to a temporary file in the same folder (made when absent), is flushed to disk and moved over `path`.
+    A crash at any moment leaves at most a hidden `.NAME.*.tmp` behind.
+
+    Raises:
+        TypeError: a value that JSON cannot hold, with its place.
+        ValueError: NaN or infinity (JSON has neither), see `plain`.
+        OSError: the folder cannot be written; the old file is untouched.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the move itself survive a power cut, where the system lets a folder be opened (Windows does not)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path) -> dict | None:
+    """The object in `path`, or None when there is no such file.
+
+    Raises:
+        Damaged: the file is there but is not one JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Damaged(f"cannot read {path}: {error}") from error
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise Damaged(f"{path} is damaged (not whole JSON: {error}). Remove it and run again.") from error
+    if not isinstance(data, dict):
+        raise Damaged(f"{path} is damaged (a JSON {type(data).__name__}, not an object). Remove it and run again.")
+    return data
+
+
+def plain(value: Any, where: str = "") -> tuple[Any, dict[str, str]]:
+    """`value` as what strict JSON can hold, and the numbers it cannot hold.
+
+    Numbers of numpy and torch become Python's, tuples lists, paths strings, keys strings. NaN and infinities become
+    None; their dotted places and names ("nan", "inf", "-inf") come back beside the value.
+
+    Raises:
+        TypeError: anything else, with its place.
+    """
+    lost: dict[str, str] = {}
+    return _plain(value, where, lost), lost
+
+
+def _plain(value: Any, where: str, lost: dict[str, str]) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        lost[where] = str(float(value))
+        return None
+    if isinstance(value, dict):
+        return {str(k): _plain(v, f"{where}.{k}" if where else str(k), lost) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v, f"{where}.{i}", lost) for i, v in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a number of numpy or torch
+        return _plain(value.item(), where, lost)
+    raise TypeError(f"{where or 'the value'} is a {type(value).__name__}, which JSON cannot hold")

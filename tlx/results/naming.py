@@ -1,0 +1,68 @@
+"""Dotted names for nested settings, an order for them that people expect, and how values are written."""
+
+import json
+import re
+from collections.abc import Hashable
+from typing import Any
+
+NONE = "–"
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optimizer": {"lr": 0.1}} → {"optimizer.lr": 0.1}. Lists and empty dictionaries are values."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, name)
+        else:
+            flat[name] = value
+    return flat
+
+
+def under(name: str, roots: tuple[str, ...]) -> bool:
+    """Is the dotted `name` one of `roots` or below one of them?"""
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def comparable(value: Any) -> Hashable:
+    """A hashable stand-in: equal values give equal stand-ins, 1 equals 1.0, and True differs from 1."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, sort_keys=True)
+    return value
+
+
+def natural(value: Any) -> tuple:
+    """A sort key: numbers by size, words with numbers inside by the numbers (2_per_class < 10_per_class), None last."""
+    if value is None:
+        return (2,)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (0, "", value)
+    text = str(value)
+    if re.fullmatch(r"\d+(\.\d+)?(e[+-]?\d+)?", text):
+        return (0, "", float(text))
+    if leading := re.fullmatch(r"(\d+)(\D.*)", text):  # by kind first: all "… per class" stand together
+        return (1, ((leading[2], int(leading[1])),))
+    parts = re.split(r"(\d+)", text)
+    return (1, tuple((word, int(number or -1)) for word, number in zip(parts[::2], [*parts[1::2], ""], strict=True)))
+
+
+def written(value: Any) -> str:
+    """A setting as people read it."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def place(key: str, value: Any, baseline: str | None) -> tuple:
+    """Where a row with this setting stands among others: natural order, the baseline before other strategies."""
+    return key == "strategy" and value != baseline, natural(value)
+
+
+def setting(key: str, value: Any) -> str:
+    """The setting `key` as people read it: no train_size means all there is."""
+    return "all" if key == "train_size" and value is None else written(value)

@@ -1,0 +1,78 @@
+"""The record: one JSON file in a run's folder that says what the run did.
+
+It alone suffices to run again and to fill every table. Schema 1 holds `identity` (hash of all that can change the
+result), `cell` (the same without the seed), `status`, `choices`, `config` (resolved), `fingerprints`, `metrics` (only
+what the identity determines), `directions` (by the last part of a metric's name: "higher" or "lower"), `counts`,
+`seconds`, `memory` (bytes), `versions`, `machine`, `selection`, `error`, `started` (ISO time) and `attempt`.
+
+JSON knows no NaN and no infinity. Such a number is stored as null, and `non_finite` names its place and what it was, so
+that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": null}, "non_finite":
+{"metrics.test/loss": "nan"}}`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tlx.errors import UserError
+from tlx.results.jsonfile import Damaged, plain, read_json, write_json
+
+SCHEMA = 1
+NAME = "record.json"
+STATUSES = ("completed", "failed", "interrupted", "running")
+REQUIRED = {"identity": str, "cell": str, "status": str, "choices": dict, "config": dict}
+SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "versions", "machine")
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> Path:
+    """Write `record` to `folder`/record.json, whole or not at all, and return the file's path.
+
+    `schema` is set here. NaN and infinities are stored as null and named in `non_finite`; the caller's dictionary is
+    not changed.
+
+    Raises:
+        TypeError: a value that JSON cannot hold, with its place.
+        OSError: the folder cannot be written; an older record stays as it was.
+    """
+    problem = _problem(record)
+    assert problem is None, f"not a record: {problem}"
+    data, lost = plain({**record, "schema": SCHEMA})
+    if lost:
+        data["non_finite"] = {**data.get("non_finite", {}), **lost}
+    path = Path(folder) / NAME
+    write_json(path, data)
+    return path
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record in `folder`, or None when there is none.
+
+    Raises:
+        Damaged: (a UserError) the file is cut short or is no record; the message names it.
+        UserError: a newer tlx wrote it.
+    """
+    path = Path(folder) / NAME
+    record = read_json(path)
+    if record is None:
+        return None
+    schema = record.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(
+            f"{path} has schema {schema}; this tlx reads records up to schema {SCHEMA}. Update tlx to read it."
+        )
+    problem = f"schema is {schema!r}" if schema != SCHEMA else _problem(record)
+    if problem:
+        raise Damaged(f"{path} is damaged ({problem}). Remove it and run again.")
+    return record
+
+
+def _problem(record: dict[str, Any]) -> str | None:
+    """What keeps `record` from being one, or None."""
+    for key, kind in REQUIRED.items():
+        if not isinstance(record.get(key), kind):
+            return f"'{key}' is missing" if key not in record else f"'{key}' is no {kind.__name__}"
+    for key in SECTIONS:
+        if not isinstance(record.get(key, {}), dict):
+            return f"'{key}' is no dict"
+    if record["status"] not in STATUSES:
+        return f"status is '{record['status']}', not one of {', '.join(STATUSES)}"
+    return None

@@ -1,0 +1,198 @@
+"""Recording a run while it happens, so that its folder tells the truth whatever happens."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlx.results.record import read_record, write_record
+
+if TYPE_CHECKING:
+    import lightning as L
+
+    from tlx.data.dataset import Data
+    from tlx.module import TransferModule
+    from tlx.tasks.classification import ClassificationMeter
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "timm", "peft", "numpy", "scikit-learn")
+
+
+class Recording:
+    """Writes `record.json` as "running" on entry and as completed, failed or interrupted on exit."""
+
+    def __init__(self, config: dict[str, Any], folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.identity: str = config["run"]["identity"]
+        self.metrics: dict[str, float] = {}
+        self.directions: dict[str, str] = {}
+        self.counts: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
+        self.details: dict[str, Any] = {}
+        self.written: dict[str, Any] = {}
+
+    def __enter__(self) -> "Recording":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        earlier = read_record(self.folder)
+        self.attempt = int((earlier or {}).get("attempt", 0)) + 1
+        self.began = time.perf_counter()
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write("running")
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from tlx.loggers import close_loggers
+
+        self.seconds["total"] = time.perf_counter() - self.began
+        try:
+            close_loggers()
+        finally:
+            if error is None:
+                self._write("completed")
+            else:
+                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+                text = "".join(traceback.format_exception(error))
+                self.details["error"] = {"type": type(error).__name__, "message": str(error), "traceback": text}
+                self._write("interrupted" if stopped else "failed")
+
+    @contextmanager
+    def clock(self, name: str) -> Iterator[None]:
+        """Count the wall-clock seconds of a part of the run."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def describe(self, module: "TransferModule", data: "Data", frozen: str) -> None:
+        """Note what is about to be trained on what."""
+        plan = module.plan
+        assert plan is not None
+        sizes = {n: p.numel() for n, p in module.named_parameters()}
+        trained = {
+            n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters if n not in plan.fixed
+        }
+        total = sum(sizes.values())
+        self.counts |= {
+            "parameters": total,
+            "trainable": sum(sizes[n] for n in trained),
+            "trainable_share": sum(sizes[n] for n in trained) / total,
+            "train_labels": data.spec.sizes["train"],
+            "selection_labels": data.spec.sizes["validation"] if self.config["selection"] == "best" else 0,
+            "test_labels": data.spec.sizes["test"],
+            "test_reads": 0,
+        }
+        report = module.backbone.load_report
+        self.details["loaded"] = None if report is None else {
+            "share": report.share, "missing": list(report.missing), "unused": list(report.unused)
+        }
+        self.details["labels"] = list(data.spec.label_names)
+        self.details["split"] = data.spec.split_hash
+        self.details["preprocessing"] = module.backbone.preprocessing.key()
+        self.details["frozen"] = {"before": frozen}
+
+    def trained(self, trainer: "L.Trainer") -> None:
+        """Note how long was trained."""
+        self.counts |= {"steps": trainer.global_step, "epochs": trainer.current_epoch}
+
+    def add_metrics(self, prefix: str, values: dict[str, float]) -> None:
+        """Put {name: value} into the metrics as prefix/name."""
+        self.metrics |= {f"{prefix}/{name}": value for name, value in values.items()}
+
+    def keep(self, module: "TransferModule", test: "ClassificationMeter", data: "Data", frozen: str) -> None:
+        """Keep the trained weights and the test predictions; drop what only a resume needs.
+
+        Raises:
+            RuntimeError: a frozen tensor changed.
+        """
+        import pandas as pd
+        from safetensors.torch import save_file
+
+        from tlx.data.fingerprint import file_hash
+
+        self.details["frozen"]["after"] = frozen
+        if frozen != self.details["frozen"]["before"]:
+            raise RuntimeError("a frozen parameter or buffer changed during training: this run's numbers are void")
+        state = {n: t.detach().cpu().contiguous().clone() for n, t in module.trained_state().items()}
+        save_file(state, self.folder / "best.safetensors")
+        self.details["checkpoint"] = file_hash(self.folder / "best.safetensors")
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        logits, labels = test.predictions()
+        frame = pd.DataFrame({"id": data.test.ids, "label": labels.numpy(), "predicted": logits.argmax(1).numpy()})
+        frame["logits"] = list(logits.numpy())
+        frame.to_parquet(self.folder / "predictions.parquet", compression="zstd")
+
+    def _write(self, status: str) -> None:
+        run = self.config["run"]
+        self.written = {
+            "schema": 1,
+            "identity": run["identity"],
+            "cell": run["cell"],
+            "status": status,
+            "choices": run["choices"],
+            "fingerprints": run["fingerprints"],
+            "config": {k: v for k, v in self.config.items() if k != "run"},
+            "metrics": self.metrics,
+            "directions": self.directions,
+            "counts": self.counts,
+            "seconds": self.seconds,
+            "memory": {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
+            "versions": versions(),
+            "machine": _machine(self.config),
+            "selection": self.config["selection"],
+            "attempt": self.attempt,
+            "started": self.started,
+            "error": None,
+            **self.details,
+        }
+        write_record(self.folder, self.written)
+
+
+def versions() -> dict[str, Any]:
+    """Versions of Python, tlx, its code (git commit, dirty or not; null outside a checkout) and the main libraries."""
+    from tlx import __version__
+
+    found: dict[str, Any] = {"python": sys.version.split()[0], "tlx": __version__, **code_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+_CODE: dict[str, Any] = {}
+
+
+def code_version() -> dict[str, Any]:
+    """{"code": commit, "dirty": uncommitted changes} of the checkout that tlx is imported from; asked once per process."""
+    if not _CODE:
+        root = Path(__file__).resolve().parents[2]
+
+        def git(*args: str) -> str | None:
+            try:
+                done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10)
+            except (OSError, subprocess.TimeoutExpired):
+                return None
+            return done.stdout.strip() if done.returncode == 0 else None
+
+        commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
+        _CODE.update(code=commit, dirty=bool(git("status", "--porcelain", "tlx", "configs")) if commit else None)
+    return _CODE
+
+
+def _machine(config: dict[str, Any]) -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    return {
+        "threads": torch.get_num_threads() if torch else None,
+        "device": config["trainer"]["accelerator"],
+        "cores": os.cpu_count(),
+    }

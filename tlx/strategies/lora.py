@@ -1,0 +1,80 @@
+"""Low-rank adaptation of a backbone's layers, through peft."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tlx.errors import UserError
+from tlx.models.backbone import Backbone
+
+# peft's parameters of an adapter, by name: low-rank factors, and the magnitude vector of DoRA.
+MARK = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector|dropout)\b")
+MERGE_BOUND = 1e-3
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """W + (alpha / rank) · B A with W frozen and B = 0 at the start (Hu et al. 2022, arXiv:2106.09685).
+
+    `targets` is a regular expression over whole module names of the network; the default is the architecture family's
+    own. `merge` folds the adapters into W before the final evaluation.
+
+    Raises:
+        UserError: no targets for this architecture, targets that match nothing, a rank below 1.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: str | None = None
+    merge: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"strategy.adapter.rank={self.rank} must be at least 1.")
+
+    def inject(self, backbone: Backbone) -> None:
+        """Wrap the targeted layers of `backbone.network` in place."""
+        from peft import LoraConfig, inject_adapter_in_model
+
+        targets = self.targets or backbone.lora_targets
+        if not targets:
+            raise UserError("this model names no layers for LoRA: set strategy.adapter.targets to a regular expression.")
+        if not any(re.fullmatch(targets, name) for name, _ in backbone.network.named_modules()):
+            names = [n for n, m in backbone.network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+            raise UserError(
+                f"strategy.adapter.targets={targets!r} matches no layer of this network. Its layers are, for example, "
+                f"{', '.join(names[:6])}."
+            )
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
+        try:
+            inject_adapter_in_model(config, backbone.network)
+        except ValueError as error:
+            raise UserError(f"LoRA cannot adapt these layers: {error}") from error
+
+    def is_own(self, name: str) -> bool:
+        """Whether a parameter, buffer or module was added by this adapter."""
+        return bool(MARK.search(name))
+
+
+def merge_adapters(module: nn.Module, probe: dict[str, Tensor]) -> float:
+    """Fold all peft adapters below `module` into their base weights and return the largest change of its output.
+
+    `probe` is a batch for `module`.
+
+    Raises:
+        RuntimeError: the merged network's output differs from the unmerged one's by more than 1e-3.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    with torch.no_grad():
+        before = module(probe)
+        for layer in module.modules():
+            if isinstance(layer, BaseTunerLayer):
+                layer.merge(safe_merge=True)
+        gap = float((module(probe) - before).abs().max())
+    if not gap <= MERGE_BOUND:
+        raise RuntimeError(f"merging the adapters changed the output by {gap:.2e}, over the bound of {MERGE_BOUND:.0e}.")
+    return gap

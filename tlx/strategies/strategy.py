@@ -1,0 +1,89 @@
+"""A transfer strategy: initialisation × freezing × learning rates × adapter × weight noise, composed from parts."""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from torch import nn
+
+from tlx.errors import UserError
+from tlx.models.backbone import Backbone
+from tlx.plan import HEAD, LayerGroup, ParameterPlan, Phase
+from tlx.strategies.freezing import NoFreezing
+from tlx.strategies.learning_rates import Uniform
+from tlx.strategies.lora import LoRA
+
+
+class Freezing(Protocol):
+    def phases(self, groups: list[LayerGroup]) -> list[Phase]: ...
+
+
+class LearningRates(Protocol):
+    def factors(self, groups: list[LayerGroup]) -> dict[str, float]: ...
+
+
+@dataclass
+class TransferStrategy:
+    """How we get from initial weights to a solution; `configs/strategy/*.yaml` are presets of its parts.
+
+    `init` is "pretrained" (the model's own weights), "scratch" (random) or "registry:NAME". `lr` is the base learning
+    rate that the preset recommends (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`.
+    """
+
+    init: str = "pretrained"
+    lr: float | None = None
+    freezing: Freezing = field(default_factory=NoFreezing)
+    learning_rates: LearningRates = field(default_factory=Uniform)
+    adapter: LoRA | None = None
+    mixout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.init not in ("pretrained", "scratch") and not self.init.startswith("registry:"):
+            raise UserError(f"strategy.init={self.init}: allowed are pretrained, scratch and registry:NAME.")
+        if self.init == "scratch" and self.adapter is not None:
+            raise UserError("an adapter on random weights cannot learn: strategy.init=scratch excludes strategy.adapter.")
+        if self.mixout is not None and not 0 <= self.mixout <= 1:
+            raise UserError(f"strategy.mixout={self.mixout} is a probability and must lie in [0, 1].")
+
+    def apply(self, module: nn.Module, backbone: Backbone) -> ParameterPlan:
+        """Wrap layers of the backbone if the strategy does, and plan every parameter of `module`.
+
+        `module` holds the backbone as `backbone` and everything else it trains as its head.
+        """
+        if self.adapter is not None:
+            self.adapter.inject(backbone)
+        plan = ParameterPlan.of(module, self._groups(module, backbone))
+        trained = [g for g in plan.groups if self.adapter is None or g.adapter or g.name == HEAD]
+        plan.phases = self.freezing.phases(trained)
+        plan.lr_factors = self.learning_rates.factors(trained)
+        return plan
+
+    def _groups(self, module: nn.Module, backbone: Backbone) -> list[LayerGroup]:
+        """The backbone's groups, adapters apart from the layers they adapt, and the head on top."""
+        groups: list[LayerGroup] = []
+        for group in (g.within("backbone") for g in backbone.layer_groups()):
+            base, own = (group, None) if self.adapter is None else _split(group, self.adapter)
+            groups.append(base)
+            if own is not None:
+                groups.append(own)
+        taken = {n for g in groups for n in g.parameters}
+        mode_taken = {n for g in groups for n in g.modules}
+        head = LayerGroup(
+            HEAD,
+            parameters=tuple(n for n, _ in module.named_parameters() if n not in taken),
+            buffers=tuple(n for n, _ in module.named_buffers() if not n.startswith("backbone.")),
+            modules=tuple(n for n, _ in module.named_modules() if n not in mode_taken and n not in ("", "backbone")),
+            depth=groups[-1].depth + 1,
+        )
+        return [*groups, head]
+
+
+def _split(group: LayerGroup, adapter: LoRA) -> tuple[LayerGroup, LayerGroup | None]:
+    """A layer group without the adapter's own parameters, and the group of these, at the same depth."""
+
+    def part(names: tuple[str, ...], own: bool) -> tuple[str, ...]:
+        return tuple(n for n in names if adapter.is_own(n) == own)
+
+    kinds = ("parameters", "buffers", "modules")
+    base = replace(group, **{k: part(getattr(group, k), False) for k in kinds})
+    own = replace(group, name=f"{group.name}.lora", adapter=True, **{k: part(getattr(group, k), True) for k in kinds})
+    return base, own if own.parameters else None

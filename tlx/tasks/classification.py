@@ -1,0 +1,81 @@
+"""Classification: a linear head on pooled features, cross-entropy, and accuracy-like metrics."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torchmetrics.classification as tm
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from tlx.errors import UserError, unknown
+
+METRICS: dict[str, Callable[[int], Metric]] = {
+    "accuracy": lambda n: tm.MulticlassAccuracy(n, average="micro"),
+    "macro_f1": lambda n: tm.MulticlassF1Score(n, average="macro"),
+    "balanced_accuracy": lambda n: tm.MulticlassAccuracy(n, average="macro"),
+    "matthews": lambda n: tm.MulticlassMatthewsCorrCoef(n),
+}
+
+
+class Classification(nn.Module):
+    """Head, loss and metrics for single-label classification.
+
+    features (B, D) → logits (B, classes) through dropout and one linear layer. All its metrics are higher-is-better
+    scores; the loss is mean cross-entropy in nats.
+
+    Raises:
+        UserError: an unknown metric, or fewer than two classes.
+    """
+
+    def __init__(
+        self, feature_dim: int, label_names: Sequence[str], metrics: Sequence[str] = ("accuracy",), dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if len(label_names) < 2:
+            raise UserError(f"classification needs two classes or more; the labels are {list(label_names)}.")
+        for name in metrics:
+            if name not in METRICS:
+                raise unknown("metric", name, METRICS)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(feature_dim, len(label_names)))
+        self.metric_names = tuple(metrics)
+        self.classes = len(label_names)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(features)
+
+    def loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Mean cross-entropy over the batch: a scalar."""
+        return nn.functional.cross_entropy(logits.float(), batch["label"])
+
+    def meter(self) -> "ClassificationMeter":
+        """A fresh accumulator of this task's metrics over one pass."""
+        return ClassificationMeter(self.metric_names, self.classes)
+
+
+class ClassificationMeter:
+    """Accumulates logits over a pass; `compute` gives {metric: value, "loss": mean over examples} as floats."""
+
+    def __init__(self, names: Sequence[str], classes: int) -> None:
+        self.names, self.classes = names, classes
+        self.logits: list[Tensor] = []
+        self.labels: list[Tensor] = []
+        self.index: list[Tensor] = []
+
+    def update(self, logits: Tensor, batch: dict[str, Tensor]) -> None:
+        self.logits.append(logits.detach().float().cpu())
+        self.labels.append(batch["label"].cpu())
+        self.index.append(batch["index"].cpu())
+
+    def predictions(self) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) and labels (n,), in the order of the examples."""
+        order = torch.cat(self.index).argsort()
+        return torch.cat(self.logits)[order], torch.cat(self.labels)[order]
+
+    def compute(self) -> dict[str, float]:
+        logits, labels = self.predictions()
+        result = {name: float(METRICS[name](self.classes)(logits, labels)) for name in self.names}
+        return result | {"loss": float(nn.functional.cross_entropy(logits, labels))}
+
+
+# Which way is better, by a metric's last name: the record carries it, so that a gain is always positive = better.
+DIRECTIONS = {name: "higher" for name in METRICS} | {"loss": "lower"}

@@ -1,0 +1,188 @@
+"""One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from tlx.callbacks.mixout import Mixout
+from tlx.callbacks.phases import PhaseSchedule
+from tlx.config import instantiate
+from tlx.data.dataset import Data, Dataset, encode
+from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.loggers import make_loggers
+from tlx.models.build import build_backbone
+from tlx.module import TransferModule, score
+from tlx.plan import frozen_hash
+from tlx.quiet import quiet_lightning
+from tlx.registry import entries
+from tlx.results.recording import Recording
+from tlx.seeding import RandomState, seed_everything
+from tlx.source import source_meter
+from tlx.strategies.lora import merge_adapters
+from tlx.strategies.strategy import TransferStrategy
+from tlx.tasks.classification import DIRECTIONS, Classification, ClassificationMeter
+
+
+def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = ()) -> dict[str, Any]:
+    """Do one run in `folder` and return its record.
+
+    `config` is a plain resolved config with the entry `run` (identity, cell, choices, fingerprints) that the sweep gave
+    it. Whatever happens, the folder holds a record afterwards; an exception passes on.
+    """
+    with Recording(config, folder) as record:
+        quiet_lightning()
+        set_threads(config["trainer"]["threads"])
+        seed_everything(config["seed"])
+        data, module, loaders = assemble(config)
+        task, plan = module.task, module.plan
+        assert plan is not None
+        record.describe(module, data, frozen=frozen_hash(module, plan))
+
+        trainer, best = make_trainer(config, folder, callbacks)
+        meter = source_meter(config, module)
+        if meter is not None:
+            trainer.callbacks.append(meter)
+        before = evaluate(module, task, loaders["validation"])
+        with record.clock("train"):
+            trainer.fit(module, loaders["train"], loaders["validation"])
+        record.trained(trainer)
+
+        load_selected(config, module, best)
+        adapter = config["strategy"]["adapter"]
+        if adapter and adapter["merge"]:
+            merge_adapters(module.eval(), next(iter(loaders["validation"])))
+        with record.clock("evaluate"):
+            validation = evaluate(module, task, loaders["validation"])
+            test = evaluate(module, task, loaders["test"])
+            forgotten = meter.measure_after(module) if meter is not None else {}
+        record.counts["test_reads"] = 1
+
+        record.add_metrics("before/val", before.compute())
+        record.add_metrics("val", validation.compute())
+        record.add_metrics("test", test.compute())
+        if meter is not None:
+            record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
+            record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
+            record.add_metrics("forgetting", forgotten)
+        record.directions = dict(DIRECTIONS)
+        record.keep(module, test, data, frozen=frozen_hash(module, plan))
+        if config["register"]:
+            card = {
+                "model": {k: v for k, v in config["model"].items() if k != "pretrain"},
+                "dataset": config["dataset"],
+                "labels": list(data.spec.label_names),
+                "metrics": {n: v for n, v in record.metrics.items() if n.startswith(("val/", "test/"))},
+                "run": record.identity,
+            }
+            entries.add(Path(config["paths"]["registry"]), config["register"], module, card)
+    return record.written
+
+
+def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule, dict[str, Any]]:
+    """The data, the planned module and its loaders; everything random in them follows from the seed set before.
+
+    Raises:
+        UserError: whatever the user's choices have that cannot be: see the parts.
+    """
+    dataset: Dataset = instantiate(config["dataset"], "dataset")
+    data = dataset.load(config["seed"], Path(config["paths"]["cache"]))
+    backbone = build_backbone(config, texts=lambda: [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs])
+    task = Classification(
+        backbone.feature_dim, data.spec.label_names, dataset.metrics, config["trainer"]["head_dropout"]
+    )
+    optimizer = {k: v for k, v in config["optimizer"].items() if k not in ("lr", "weight_decay")}
+    module = TransferModule(
+        backbone,
+        task,
+        lr=config["optimizer"]["lr"],
+        weight_decay=config["optimizer"]["weight_decay"],
+        optimizer=instantiate(optimizer, "optimizer"),
+        schedule=instantiate(config["scheduler"], "scheduler"),
+    )
+    strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
+    module.plan = strategy.apply(module, backbone)
+    return data, module, make_loaders(config, dataset, data, module)
+
+
+def make_loaders(config: dict[str, Any], dataset: Dataset, data: Data, module: TransferModule) -> dict[str, Any]:
+    """Loaders of the three parts: training shuffled and augmented, the others in a fixed order."""
+    preprocessing, options = module.backbone.preprocessing, config["trainer"]
+    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    examples = {
+        name: Examples(
+            encode(part, preprocessing),
+            part.labels,
+            preprocessing,
+            augmentation=dataset.augmentation if name == "train" else None,
+            seed=config["seed"],
+        )
+        for name, part in parts.items()
+    }
+    buckets = dataset.sampler == "length_buckets"
+    loaders: dict[str, Any] = {
+        "train": train_loader(examples["train"], options["batch_size"], config["seed"], buckets, options["workers"])
+    }
+    for name in ("validation", "test"):
+        loaders[name] = eval_loader(examples[name], options["eval_batch_size"], options["workers"])
+    return loaders
+
+
+def make_trainer(
+    config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback]
+) -> tuple[L.Trainer, ModelCheckpoint]:
+    """A Lightning Trainer for this run, and the callback that knows the best checkpoint."""
+    options = config["trainer"]
+    monitor = f"val/{config['dataset']['monitor']}"
+    mode = "max" if DIRECTIONS[config["dataset"]["monitor"]] == "higher" else "min"
+    best = ModelCheckpoint(
+        folder / "checkpoints", "best", monitor=monitor, mode=mode, save_weights_only=True, enable_version_counter=False
+    )
+    last = ModelCheckpoint(
+        folder / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    parts: list[L.Callback] = [PhaseSchedule(), RandomState(), best, last, *callbacks]
+    if options["patience"]:
+        parts.append(EarlyStopping(monitor, mode=mode, patience=options["patience"]))
+    if config["strategy"]["mixout"]:
+        parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
+    trainer = L.Trainer(
+        accelerator=options["accelerator"],
+        devices=options["devices"],
+        max_epochs=options["max_epochs"],
+        precision=options["precision"],
+        accumulate_grad_batches=options["accumulate"],
+        gradient_clip_val=options["gradient_clip"],
+        deterministic=True,
+        logger=make_loggers(config, folder),
+        callbacks=parts,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    return trainer, best
+
+
+def load_selected(config: dict[str, Any], module: TransferModule, best: ModelCheckpoint) -> None:
+    """Put the weights of the best checkpoint on validation into the module; with selection=last, leave the last ones."""
+    if config["selection"] == "best":
+        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(state, strict=False)
+
+
+def evaluate(module: TransferModule, task: Classification, loader: Any) -> ClassificationMeter:
+    """One pass over a loader in eval mode, without gradients."""
+    return score(module, task, loader, forward=module)
+
+
+def set_threads(threads: int | None) -> None:
+    """Fix torch's CPU threads; the number is recorded, because it changes the last bits of sums."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
