@@ -11,6 +11,8 @@ def quiet_lightning() -> None:
     for message in (
         r".*does not have many workers.*",  # in-memory data needs none
         r".*smaller than the logging interval.*",
+        r".*Experiment logs directory .* exists and is not empty.*",
+        r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",
         r".*Checkpoint directory .* exists and is not empty.*",
         r".*GPU available but not used.*",
         r".*lr_scheduler\.step\(\)` before `optimizer\.step.*",

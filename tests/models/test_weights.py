@@ -108,7 +108,7 @@ def test_a_damaged_file_is_a_readable_error(tmp_path, suffix, content):
 @pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], 1.0])
 def test_a_file_without_names_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
-    with pytest.raises(UserError, match="not tensors by name"):
+    with pytest.raises(UserError, match="holds no tensors by name"):
         read_state_dict(tmp_path / "w.pt")
 
 

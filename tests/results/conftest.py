@@ -1,6 +1,7 @@
 """Small studies on disk, written as a run writes them, with scores chosen by the test."""
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,8 @@ class Study:
             place[last] = value
         chosen = {"model": model, "strategy": strategy, "dataset": dataset, "train_size": train_size, **(choices or {})}
         changes = "".join(f"-{name}={value}" for name, value in sorted({**(config or {}), **(choices or {})}.items()))
-        cell = f"{model}-{strategy}-{dataset}-{train_size}{changes}"
-        identity = f"{cell}-{seed}"
+        cell = sections.pop("cell", f"{model}-{strategy}-{dataset}-{train_size}{changes}")
+        identity = sections.pop("identity", f"{cell}-{seed}")
         record: dict[str, Any] = {
             "identity": identity,
             "cell": cell,
@@ -95,7 +96,7 @@ class Study:
         }
         for name, value in sections.items():
             record[name] = {**record[name], **value} if isinstance(record.get(name), dict) else value
-        folder = self.folder / identity.replace("/", "_")[-200:]
+        folder = self.folder / f"{strategy}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         entry = {name: record[name] for name in ("identity", "cell", "choices", "config")}
         self.entries.append({**entry, "folder": folder.name})
         if status != "missing":

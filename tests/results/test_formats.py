@@ -87,7 +87,7 @@ def test_grid(small) -> None:
     table = build_table(collect(small.folder), rows="strategy", columns="train_size")
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in render(table).splitlines()[2:7]]
     assert lines[0] == ["strategy", "train_size 2_per_class", "train_size all"]
-    assert lines[3] == ["full", "0.733 ± 0.115 (3) [1 missing]", "–"]
+    assert lines[4] == ["full", "0.733 ± 0.115 (3) [1 missing]", "–"]
     assert "metric,strategy,train_size 2_per_class" in render(table, "csv")
 
 

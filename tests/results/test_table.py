@@ -130,19 +130,17 @@ def test_what_the_identity_leaves_out_is_no_key(study) -> None:
 
 
 def test_cells_that_look_the_same_show_their_fingerprints_or_hash(study) -> None:
-    study.run("full", 0, cell="one", identity="one-0")
-    study.folder.joinpath("tiny_vision-full-digits-2_per_class-0").rename(study.folder / "first")
-    study.run("full", 0, cell="two", identity="two-0", fingerprints={"data": "d1"})
+    study.run("full", 0, cell="one")
+    study.run("full", 0, cell="two", fingerprints={"data": "d1"})
     built = table(study)
     assert built.keys[4:] == ["fingerprints.data"]
     assert [row["fingerprints.data"] for row in built.rows] == ["d0", "d1"]
-    study.run("full", 0, cell="two", identity="two-0")
+    study.run("full", 0, cell="two")
     assert [row["cell"] for row in table(study).rows] == ["one", "two"]
 
 
 def test_the_same_seed_twice_in_a_cell_is_refused(study) -> None:
-    folder = study.run("full", 0)
-    folder.rename(study.folder / "other")
+    study.run("full", 0)
     study.run("full", 0, identity="another")
     with pytest.raises(UserError, match="the same cell and the same seed 0"):
         table(study)
@@ -177,6 +175,24 @@ def test_baselines_may_differ_in_the_strategys_own_settings_only(study) -> None:
     rows = named(table(study))
     assert rows["mixout"]["gain"] == pytest.approx(0.2)
     assert rows["full"]["gain"] is None
+
+
+def test_baselines_are_made_of_the_same_data_whatever_the_weights(study) -> None:
+    study.runs("scratch", [0.5, 0.5], fingerprints={"data": "d0", "preprocessing": ""})
+    study.runs("scratch", [0.3, 0.3], fingerprints={"data": "d1"}, cell="other")
+    study.runs("full", [0.7, 0.7])
+    rows = [row for row in table(study).rows if row["strategy"] == "full"]
+    assert [row["gain"] for row in rows] == [pytest.approx(0.2)]
+
+
+def test_alike_networks_from_other_files_have_their_own_baselines(study) -> None:
+    for file, base in (("a", 0.3), ("b", 0.5)):
+        for strategy, score in (("scratch", base), ("full", 0.7)):
+            prints = {"preprocessing": file, "weights": f"{strategy}-{file}"}
+            study.run(strategy, 0, score, fingerprints=prints, cell=f"{strategy}-{file}")
+    built = table(study)
+    gains = {row["fingerprints.preprocessing"]: row["gain"] for row in built.rows if row["strategy"] == "full"}
+    assert gains == {"a": pytest.approx(0.4), "b": pytest.approx(0.2)}
 
 
 def test_several_baselines_the_one_with_the_same_rate_or_none(study) -> None:

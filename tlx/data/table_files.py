@@ -15,7 +15,7 @@ ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".npz")
 
 
 def read_table(file: Path, rows: int | None = None) -> pd.DataFrame:
-    """One table file, or its first `rows`; words like "NA" or "None" stay words, and only empty csv cells are missing values.
+    """One table file, or its first `rows`. Words like "NA" or "None" stay words; only empty csv cells are missing.
 
     Raises:
         UserError: the file is damaged, or not what its ending says.

@@ -1,9 +1,10 @@
 """Where a model's weights are: a local folder or file, a registry entry, or a snapshot from the hub. No torch here."""
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
-from tlx.data.fingerprint import file_hash, folder_hash
+from tlx.data.fingerprint import file_hash, folder_hash, visible_files
 from tlx.errors import UserError
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.th", "*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.onnx")
@@ -55,4 +56,5 @@ def weights_hash(place: Path, cache: Path | None, weights: bool = True) -> str:
         return file_hash(place, cache) if weights else ""
     # Cards and readmes say things about the weights; they change nothing.
     skip = ["card.json", "head.safetensors", "*.md", ".*", *(() if weights else WEIGHT_FILES)]
-    return folder_hash(place, cache, skip=skip)
+    shaping = [f for f in visible_files(place) if not any(fnmatch(f.name, pattern) for pattern in skip)]
+    return folder_hash(place, cache, skip=skip) if shaping else ""

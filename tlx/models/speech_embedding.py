@@ -68,8 +68,8 @@ class SpeechEmbedding(nn.Module):
     exactly the embeddings of the windows of 76 frames every 8 frames, at a fraction of the work.
 
     `silence` (seconds) is put before and after each clip. The network was trained on running audio; a word whose first
-    sample is the window's first sample is not what it knows. Chosen on validation: a logistic regression on the features
-    of half of the training clips (C = 0.1) scores 0.675 on bengali_digits without silence, 0.971 with half a second
+    sample is the window's first sample is not what it knows. Chosen on validation: a logistic regression (C = 0.1) on
+    the features of half of the training clips scores 0.675 on bengali_digits without silence, 0.971 with half a second
     before the clip, 0.975 with half a second on both sides; on fsdd 0.753, 0.987 and 1.000.
     """
 

@@ -52,7 +52,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
             state = load_file(file)
         elif file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
+            # Opened here, since numpy leaves a damaged file open.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)

@@ -20,7 +20,9 @@ def notes(
 ) -> list[str]:
     """Sentences on the metric, the spread, the gain, the selection and the further columns."""
     better = f", {direction} is better" if direction else ""
-    numbers = sorted({row["n"] for row in rows})
+    numbers = sorted({row["n"] for row in rows if row["n"]})
+    if not numbers:
+        return [f"No completed run has {' or '.join(metrics)} yet."]
     seeds = f"n = {numbers[0]}" if len(numbers) == 1 else f"n = {numbers[0]} to {numbers[-1]}"
     said = [f"{', '.join(metrics)} as mean ± standard deviation over seeds (ddof 1), (n) in brackets; {seeds}{better}."]
     if any(row["gain"] is not None for row in rows):
@@ -79,15 +81,16 @@ def _on_baseline(
     if others and not any(cell.value("strategy") == baseline for cell in cells):
         return [f"there are no {baseline} runs, so there is no gain."]
     said = []
+    unclear = [cell for cell in unclear if cell.scores(metric)]
     if unclear:
         said.append(
             f"several {baseline} cells could be the baseline of {_named(unclear)}, so there is no gain; "
             "--tune-over optimizer.lr picks one by validation."
         )
-    alone = [cell for cell in others if cell.id not in partners and cell not in unclear]
+    alone = [cell for cell in others if cell.id not in partners and cell not in unclear and cell.scores(metric)]
     if alone:
         said.append(f"no {baseline} cell equals {_named(alone)} in everything but the strategy's own settings.")
-    paired = [cell for cell in others if cell.id in partners]
+    paired = [cell for cell in others if cell.id in partners and cell.scores(metric)]
     fewer = [cell for cell in paired if cell.scores(metric).keys() != partners[cell.id].scores(metric).keys()]
     if fewer:
         said.append(f"the seeds of {_named(fewer)} and of the baseline differ; gains use the common ones.")

@@ -7,12 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from tlx.errors import UserError, unknown
+from tlx.identity import WITHOUT_EFFECT
 from tlx.results.collect import Run
-from tlx.results.naming import comparable, flatten
+from tlx.results.naming import comparable, flatten, under
 
 CHOICES = ("model", "strategy", "dataset", "train_size")
-# What a config holds and the identity does not: it cannot tell one cell from another.
-OUTSIDE_IDENTITY = ("seed", "study", "experiment", "force", "register", "paths", "logger", "hydra")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def distinguishing(cells: Sequence[Cell], ignored: set[str]) -> list[str]:
     follows from them does not count either. Cells that would still look the same get their fingerprints or, at last,
     their hash.
     """
-    outside = {name for cell in cells for name in cell.settings if name.split(".")[0] in OUTSIDE_IDENTITY}
+    outside = {name for cell in cells for name in cell.settings if under(name, WITHOUT_EFFECT)}
     hidden = outside | ignored | set(CHOICES)
     names = sorted({name for cell in cells for name in cell.choices} - hidden)
     shown = _telling(cells, names, CHOICES)

@@ -77,9 +77,7 @@ class Recording:
         plan = module.plan
         assert plan is not None
         sizes = {n: p.numel() for n, p in module.named_parameters()}
-        trained = {
-            n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters if n not in plan.fixed
-        }
+        trained = {n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters if n not in plan.fixed}
         total = sum(sizes.values())
         self.counts |= {
             "parameters": total,
@@ -91,9 +89,11 @@ class Recording:
             "test_reads": 0,
         }
         report = module.backbone.load_report
-        self.details["loaded"] = None if report is None else {
-            "share": report.share, "missing": list(report.missing), "unused": list(report.unused)
-        }
+        self.details["loaded"] = (
+            None
+            if report is None
+            else {"share": report.share, "missing": list(report.missing), "unused": list(report.unused)}
+        )
         self.details["labels"] = list(data.spec.label_names)
         self.details["split"] = data.spec.split_hash
         self.details["preprocessing"] = module.backbone.preprocessing.key()

@@ -1,0 +1,171 @@
+"""`tlx <verb>`: the command line. Nothing heavy is imported before the verb is known."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tlx.errors import RunFailed, UserError
+
+app = typer.Typer(
+    name="tlx",
+    help="Transfer-learning studies: does transfer help here, by how much, how sure are we, and what did it cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+ConfigDir = Annotated[str | None, typer.Option("--config-dir", help="Your own configs/ folder; it goes before ours.")]
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")]
+
+
+@app.command(context_settings=_OVERRIDES)
+def train(
+    context: typer.Context,
+    multirun: Annotated[bool, typer.Option("-m", "--multirun", help="A sweep: every combination of a,b,c.")] = False,
+    cfg: Annotated[bool, typer.Option("--cfg", help="Print the composed config and stop.")] = False,
+    config_dir: ConfigDir = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """One run, or with -m a sweep. Overrides as in Hydra: model=tiny_vision strategy=lora seed=0,1,2 optimizer.lr=1e-3.
+
+    Groups: model, strategy, dataset, optimizer, scheduler, trainer, logger, experiment (see the folder configs/).
+    """
+    from tlx.config import composer
+
+    if cfg:
+        import yaml
+
+        with composer(config_dir) as compose:
+            jobs = compose.expand(context.args)
+            for job in jobs:
+                typer.echo(yaml.safe_dump(compose(job).config, sort_keys=False), nl=False)
+        return
+    from tlx.sweeps.execute import run_sweep
+
+    runs, failed = run_sweep(context.args, config_dir, multirun)
+    _summary(runs, failed)
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(runs)} runs failed: tlx runs {runs[0].folder.parent}")
+
+
+def _summary(runs: list[Any], failed: list[Any]) -> None:
+    from tlx.results.record import read_record
+
+    if len(runs) > 1:
+        typer.echo(f"{len(runs) - len(failed)} of {len(runs)} runs done: tlx table {runs[0].folder.parent}")
+        return
+    if not failed:
+        record = read_record(runs[0].folder)
+        assert record is not None
+        scores = [f"{n} {v:.4f}" for n, v in record["metrics"].items() if n.startswith("test/")]
+        typer.echo(f"{runs[0].folder}\n{'  '.join(scores)}  ({record['seconds']['total']:.1f} s)")
+
+
+@app.command(context_settings=_OVERRIDES)
+def plan(
+    context: typer.Context,
+    config_dir: ConfigDir = None,
+    full: Annotated[bool, typer.Option("--full", help="Every parameter, not only layer groups.")] = False,
+    show_traceback: Traceback = False,
+) -> None:
+    """Layers × phases × learning rate × decay of one run; trains nothing."""
+    from tlx.plan_table import print_plan
+
+    print_plan(context.args, config_dir, full)
+
+
+@app.command()
+def table(
+    runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="e.g. test/accuracy; may be repeated.")] = None,
+    baseline: Annotated[str, typer.Option("--baseline", help="The strategy that gains are over.")] = "scratch",
+    format: Annotated[str, typer.Option("--format", help="md, latex, csv or json.")] = "md",
+    group_by: Annotated[str | None, typer.Option("--group-by", help="Keys that sort and section the rows.")] = None,
+    rows: Annotated[str | None, typer.Option("--rows", help="Keys down the side of a pivot.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Keys along the top of a pivot.")] = None,
+    tune_over: Annotated[
+        str | None, typer.Option("--tune-over", help="Keys, e.g. optimizer.lr: keep the best on validation per cell.")
+    ] = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """Mean ± std over seeds, gain over scratch with a 95 % interval, forgetting, cost."""
+    from tlx.results.collect import collect
+    from tlx.results.formats import render
+    from tlx.results.table import build_table
+
+    built = build_table(
+        collect(runs),
+        metrics=metric or ["test/accuracy"],
+        baseline=baseline,
+        group_by=group_by,
+        tune_over=tune_over,
+        rows=rows,
+        columns=columns,
+    )
+    typer.echo(render(built, format))
+
+
+@app.command(name="runs")
+def runs_(
+    runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    show_traceback: Traceback = False,
+) -> None:
+    """Done, running, failed and missing runs; why each failed."""
+    import json
+
+    from rich.console import Console
+
+    from tlx.results.collect import collect
+    from tlx.results.runs import list_runs, print_runs
+
+    if format not in ("text", "json"):
+        from tlx.errors import unknown
+
+        raise unknown("format", format, ("text", "json"))
+    found = collect(runs)
+    if format == "json":
+        typer.echo(json.dumps(list_runs(found), indent=1))
+    else:
+        print_runs(found, Console())
+
+
+@app.command()
+def doctor(show_traceback: Traceback = False) -> None:
+    """Versions, devices, write access; what is missing and how to get it."""
+    from tlx.doctor import examine
+
+    lines, healthy = examine()
+    typer.echo("\n".join(lines))
+    if not healthy:
+        raise RunFailed("something that tlx needs is missing; see above.")
+
+
+def main() -> None:
+    """Entry point: errors are one message on stderr; exit code 2 for the user's mistake, 1 when a run failed."""
+    try:
+        app(standalone_mode=False)
+    except (UserError, RunFailed) as error:
+        if "--traceback" in sys.argv:
+            traceback.print_exc()
+        typer.echo(f"tlx: {error}", err=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("tlx: interrupted; the same command again goes on from here.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        # Typer's own usage errors know their exit code and message; everything else is ours to be ashamed of.
+        if hasattr(error, "format_message"):
+            typer.echo(f"tlx: {error.format_message()} See `tlx --help`.", err=True)
+            sys.exit(2)
+        if "--traceback" in sys.argv:
+            traceback.print_exc()
+        typer.echo(f"tlx: {type(error).__name__}: {error} (a bug? --traceback shows where)", err=True)
+        sys.exit(1)

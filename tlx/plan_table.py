@@ -1,0 +1,69 @@
+"""`tlx plan`: what a run would train, printed: layers × phases × learning rate × decay."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from tlx.config import composer
+from tlx.sweeps.execute import pretrain_if_missing
+
+
+def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> None:
+    """Print the parameter plan of the run that `overrides` name; trains nothing."""
+    with composer(config_dir) as compose:
+        composed = compose(overrides)
+        pretrain_if_missing(compose, composed.config, composed.choices)
+    from tlx.data.sampling import EpochBatchSampler
+    from tlx.train import assemble
+
+    config = composed.config
+    data, module, _ = assemble(config)
+    plan = module.plan
+    assert plan is not None
+    options = config["trainer"]
+    per_epoch = -(-len(EpochBatchSampler(len(data.train), options["batch_size"], 0)) // options["accumulate"])
+    total = per_epoch * options["max_epochs"]
+    starts = plan.boundaries(total, per_epoch)
+    rows = plan.rows(module)
+    console = Console(width=None if Console().is_terminal else 160)
+    shown = Table("layer group" if not full else "parameter", "depth", "parameters", "trained in phases", "LR", "decay")
+    if full:
+        for row in rows:
+            lr = module.lr * row["lr_factor"]
+            phases = _phases(plan, row["group"])
+            shown.add_row(
+                row["name"], str(row["depth"]), f"{row['size']:,}", phases, f"{lr:.2e}", "yes" if row["decay"] else "no"
+            )
+    else:
+        for group in plan.groups:
+            own = [r for r in rows if r["group"] == group.name]
+            lr = module.lr * plan.lr_factors.get(group.name, 1.0)
+            decayed = sum(r["size"] for r in own if r["decay"])
+            size = sum(r["size"] for r in own)
+            shown.add_row(
+                group.name, str(group.depth), f"{size:,}", _phases(plan, group.name), f"{lr:.2e}", f"{decayed:,}"
+            )
+    console.print(shown)
+    ends = [*starts[1:], total]
+    for number, (phase, start, end) in enumerate(zip(plan.phases, starts, ends, strict=True)):
+        size = sum(r["size"] for r in rows if r["group"] in phase.trainable)
+        console.print(
+            f"phase {number}: steps {start}–{end - 1} of {total} (epochs {start / per_epoch:.1f}–{end / per_epoch:.1f}), "
+            f"{len(phase.trainable)} groups, {size:,} parameters, LR × {phase.lr_factor:g}",
+            highlight=False,
+        )
+    trained = sum(r["size"] for r in rows if r["first_phase"] is not None)
+    everything = sum(r["size"] for r in rows)
+    console.print(
+        f"{trained:,} of {everything:,} parameters are trained ({trained / everything:.1%}); "
+        f"{len(data.train)} labels × {options['max_epochs']} epochs",
+        highlight=False,
+    )
+
+
+def _phases(plan, group: str) -> str:  # type: ignore[no-untyped-def]
+    inside = [i for i, phase in enumerate(plan.phases) if group in phase.trainable]
+    if not inside:
+        return "frozen"
+    return f"{inside[0]}–{inside[-1]}" if len(inside) > 1 else str(inside[0])

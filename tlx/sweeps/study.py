@@ -1,0 +1,97 @@
+"""The plan of a study: every run with its identity and folder, written down before the first one starts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlx.config import Composed, Composer
+from tlx.errors import UserError
+from tlx.identity import identify
+from tlx.results.jsonfile import write_json
+from tlx.results.record import read_record
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study. `config` carries the entry `run`: identity, cell, choices and fingerprints."""
+
+    config: dict[str, Any]
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether its folder holds a completed record.
+
+        Raises:
+            UserError: the folder holds the record of another run.
+        """
+        record = read_record(self.folder)
+        if record is None:
+            return False
+        if record["identity"] != self.config["run"]["identity"]:
+            raise UserError(f"the folder {self.folder} belongs to another run ({record['identity'][:10]}): move it away.")
+        return record["status"] == "completed"
+
+
+def study_name(config: dict[str, Any], choices: dict[str, Any]) -> str:
+    """The study's folder name: `study`, else the experiment's name, else "adhoc"."""
+    return config["study"] or choices.get("experiment") or "adhoc"
+
+
+def plan_run(composed: Composed) -> Planned:
+    """Identify one composed run and name its folder."""
+    config = dict(composed.config)
+    identity = identify(config, composed.choices)
+    size = config["dataset"].get("train_size")
+    config["run"] = {
+        "identity": identity.run,
+        "cell": identity.cell,
+        "choices": {
+            **{k: composed.choices[k] for k in ("model", "strategy", "dataset")},
+            "train_size": "all" if size is None else str(size),
+            "seed": config["seed"],
+        },
+        "fingerprints": identity.fingerprints,
+    }
+    root = Path(config["paths"]["runs"]) / study_name(config, composed.choices)
+    return Planned(config, root / identity.folder)
+
+
+def compose_all(compose: Composer, overrides: Sequence[str], multirun: bool) -> list[Composed]:
+    """All runs that a command line names, composed and checked for values.
+
+    Raises:
+        UserError: a bad run (nothing was started), or sweep axes without -m.
+    """
+    jobs = compose.expand(overrides)
+    if not multirun and len(jobs) > 1:
+        raise UserError(f"these overrides name {len(jobs)} runs: say `tlx train -m …` for a sweep.")
+    return [compose(job) for job in jobs]
+
+
+def write_study(runs: Sequence[Planned]) -> None:
+    """Add the planned runs to their study's study.json; what other sweeps planned there stays."""
+    by_root: dict[Path, list[Planned]] = {}
+    for run in runs:
+        by_root.setdefault(run.folder.parent, []).append(run)
+    for root, members in by_root.items():
+        file = root / "study.json"
+        known: dict[str, Any] = {}
+        if file.is_file():
+            try:
+                known = {r["identity"]: r for r in json.loads(file.read_text())["runs"]}
+            except (ValueError, KeyError) as error:
+                raise UserError(f"{file} is damaged ({error}): move it away to plan the study anew.") from error
+        for run in members:
+            entry = run.config["run"]
+            known[entry["identity"]] = {
+                "identity": entry["identity"],
+                "cell": entry["cell"],
+                "folder": run.folder.name,
+                "choices": entry["choices"],
+                "config": {k: v for k, v in run.config.items() if k != "run"},
+            }
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"schema": 1, "study": root.name, "runs": list(known.values())})
