@@ -107,7 +107,7 @@ def table(
         rows=rows,
         columns=columns,
     )
-    typer.echo(render(built, format))
+    typer.echo(render(built, format), nl=False)
 
 
 @app.command(name="runs")

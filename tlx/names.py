@@ -12,7 +12,9 @@ def resolve(dotted: str, key: str) -> Any:
     Raises:
         UserError: no such module or name.
     """
-    module, _, name = dotted.rpartition(".")
+    module, _, name = str(dotted).rpartition(".")
+    if not module:
+        raise UserError(f"{key}={dotted} is not a dotted name: write package.module.name.")
     try:
         found = importlib.import_module(module)
     except ImportError as error:

@@ -130,7 +130,7 @@ def test_what_cannot_be_decoded(tmp_path: Path) -> None:
         (None, "it is missing"),
         (float("nan"), "it is missing"),
         (7, "int is no path, bytes or array"),
-        (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\) is no image"),
+        (np.zeros((5, 5, 2), np.uint8), r"shape \(5, 5, 2\) is no image"),
         (np.zeros((0, 4), np.uint8), r"shape \(0, 4\) is no image"),
         (np.full((4, 4), 16.0), r"from 16\.0 to 16\.0 as float64 have no known scale"),
         (np.full((4, 4), np.nan), "no known scale"),

@@ -1,6 +1,7 @@
 """Collecting: every run once, planned ones too, older attempts never."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,8 @@ def test_frame_has_a_row_a_run(study) -> None:
     assert table["counts.trainable_share"].isna().tolist() == [False, False, True]
 
 
-def test_a_table_of_1000_records_needs_no_heavy_library(study) -> None:
+def test_a_table_of_1000_records_needs_no_heavy_library(study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # a thousand waits for the disk test nothing here
     for size in range(20):
         for strategy in ("scratch", "full", "lora", "mixout", "partial"):
             study.runs(strategy, [0.5 + 0.01 * (seed * 7 % 5) for seed in range(10)], train_size=size + 1)

@@ -88,6 +88,7 @@ def test_grid(small) -> None:
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in render(table).splitlines()[2:7]]
     assert lines[0] == ["strategy", "train_size 2_per_class", "train_size all"]
     assert lines[4] == ["full", "0.733 ± 0.115 (3) [1 missing]", "–"]
+    assert "Gain" not in table.caption and "Forgetting" not in table.caption  # the grid has no such columns
     assert "metric,strategy,train_size 2_per_class" in render(table, "csv")
 
 

@@ -252,8 +252,8 @@ def test_a_grid_keeps_its_order_where_places_are_empty(study) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metrics": "test/acuracy"}, "unknown metric 'test/acuracy'. Did you mean 'test/accuracy'"),
-        ({"metrics": "f1"}, "unknown metric 'f1'.*Allowed: test/accuracy, val/accuracy"),
+        ({"metrics": "acuracy"}, "unknown metric 'test/acuracy'. Did you mean 'test/accuracy'"),
+        ({"metrics": "f1"}, "unknown metric 'test/f1'.*Allowed: test/accuracy, val/accuracy"),
         ({"group_by": "optimiser.lr"}, "unknown setting for --group-by 'optimiser.lr'. Did you mean 'optimizer.lr'"),
         ({"rows": "strategie"}, "Did you mean 'strategy'"),
         ({"columns": "seed"}, "varies from seed to seed"),

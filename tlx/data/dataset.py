@@ -132,7 +132,7 @@ class Dataset:
         frames = {role: self._kept(frame, role) for role, frame in frames.items()}
         names = self._names(frames)
         parts = {role: self._part(frame, role, names) for role, frame in frames.items()}
-        pool = parts.pop("train", None) or parts.pop("all", None)
+        pool = parts.pop("train" if "train" in parts else "all", None)
         if pool is None:
             raise UserError(f"{self.location(cache)} has no training split; it has {', '.join(parts) or 'none'}.")
         for role, share in (("test", self.test_share), ("validation", self.validation_share)):

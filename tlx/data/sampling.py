@@ -15,7 +15,8 @@ def epoch_batches(
     """The batches of one epoch: arrays of positions, every example once.
 
     With `lengths` (count,), examples are sorted by length within random pools and the batches are then shuffled
-    (length buckets). A last batch of one example joins the batch before it: batch normalisation cannot train on one.
+    (length buckets). A last batch of one example joins the batch before it, unless all batches are of one: batch
+    normalisation cannot train on one.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(count)
@@ -26,7 +27,7 @@ def epoch_batches(
             [part[np.argsort(sizes[part], kind="stable")] for part in np.split(order, range(pool, count, pool))]
         )
     batches = np.split(order, range(batch_size, count, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [np.concatenate(batches[-2:])]
     if lengths is not None:
         batches = [batches[i] for i in rng.permutation(len(batches))]
@@ -37,33 +38,39 @@ class EpochBatchSampler:
     """A batch sampler over `epoch_batches` that yields lists of (epoch, position) and can be saved in mid-epoch.
 
     Lightning sets the epoch (`set_epoch`, found through the attribute `sampler`); torchdata's StatefulDataLoader saves
-    and restores the place within it.
+    and restores the place within it. Only a restored place shortens a pass, and only the first one after it.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
         self.count, self.batch_size, self.seed, self.lengths = count, batch_size, seed, lengths
         self.epoch = 0
-        self.done = 0
+        self.done = 0  # batches of this epoch that were yielded
+        self._start = 0  # where the next pass begins
         self.sampler = self  # where Lightning looks for `set_epoch`
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields."""
         if epoch != self.epoch:
-            self.epoch, self.done = epoch, 0
+            self.epoch, self.done, self._start = epoch, 0, 0
 
     def __len__(self) -> int:
         batches = -(-self.count // self.batch_size)
-        return batches - 1 if batches > 1 and self.count % self.batch_size == 1 else batches
+        single = self.batch_size > 1 and batches > 1 and self.count % self.batch_size == 1
+        return batches - 1 if single else batches
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         batches = epoch_batches(self.count, self.batch_size, self.seed, self.epoch, self.lengths)
-        start, self.done = self.done, 0
-        for number, batch in enumerate(batches[start:], start=start + 1):
-            self.done = number % len(batches)
+        self.done, self._start = self._start, 0
+        for batch in batches[self.done :]:
+            self.done += 1
             yield [(self.epoch, int(i)) for i in batch]
 
     def state_dict(self) -> dict[str, int]:
+        # After the last batch of an epoch comes the first of the next one.
+        if self.done == len(self):
+            return {"epoch": self.epoch + 1, "done": 0}
         return {"epoch": self.epoch, "done": self.done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.epoch, self.done = state["epoch"], state["done"]
+        self._start = self.done

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tlx.data.preprocessing import Preprocessing
 from tlx.errors import UserError
+from tlx.models.weights import fit_names, read_state_dict
 from tlx.plan import LayerGroup, Layers, group_layers
 
 LOADED_AT_LEAST = 0.95
@@ -49,8 +50,6 @@ class Backbone(nn.Module):
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
         """The tensors in a file or folder, under the names of `network`. Subclasses adapt foreign formats."""
-        from tlx.models.weights import read_state_dict
-
         return read_state_dict(path)
 
     def load(self, path: Path) -> LoadReport:
@@ -66,6 +65,7 @@ class Backbone(nn.Module):
 def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> LoadReport:
     """Copy `tensors` into `network` by name; see `Backbone.load` for the rule and the error."""
     own = network.state_dict()
+    tensors = fit_names(tensors, own.keys())
     fits = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
     missing = tuple(n for n in own if n not in fits)
     unused = tuple(n for n in tensors if n not in fits)
@@ -79,6 +79,11 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
             f"Missing: {_some(missing)}. Not used: {_some(unused)}."
             + (f" Of another shape: {_some(tuple(shapes))}." if shapes else "")
             + " Is this the checkpoint of this architecture? For random weights say strategy.init=scratch."
+        )
+    if len(unused) > len(fits):
+        raise UserError(
+            f"{path} holds {len(unused)} tensors that this backbone has no place for, more than the {len(fits)} that fit: "
+            f"{_some(unused)}. Is it a deeper network than this architecture?"
         )
     with torch.no_grad():
         network.load_state_dict(fits, strict=False)

@@ -23,7 +23,7 @@ _WAV2VEC2 = Anatomy(
     (
         ("features", r"feature_extractor\."),
         # The mask embedding, projection and positions feed layer 0; in the post-norm models so does encoder.layer_norm.
-        ("projection", r"masked_spec_embed|feature_projection\.|encoder\.(pos_conv_embed|layer_norm)\."),
+        ("projection", r"masked_spec_embed|feature_projection\.|encoder\.(?:pos_conv_embed|layer_norm)\."),
         ("layer", r"encoder\.layers\.(\d+)\."),
     ),
     r".*attention\.(q_proj|v_proj)",
@@ -34,7 +34,7 @@ ANATOMY: dict[str, Anatomy] = {
     "roberta": _BERT,
     "xlm-roberta": _BERT,
     "electra": _BERT._replace(
-        layers=(("embeddings", r"embeddings(_project)?\."), ("layer", r"encoder\.layer\.(\d+)\."))
+        layers=(("embeddings", r"embeddings(?:_project)?\."), ("layer", r"encoder\.layer\.(\d+)\."))
     ),
     "distilbert": Anatomy(
         (("embeddings", r"embeddings\."), ("layer", r"transformer\.layer\.(\d+)\.")), r".*attention\.(q_lin|v_lin)"

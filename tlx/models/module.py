@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tlx.data.preprocessing import Preprocessing
 from tlx.errors import UserError, unknown
 from tlx.models.backbone import Backbone
-from tlx.models.weights import fit_names, read_state_dict
+from tlx.models.weights import read_state_dict
 from tlx.names import resolve
 from tlx.plan import Layers
 
@@ -97,8 +97,7 @@ class ModuleBackbone(Backbone):
         return features
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
-        """The tensors in a file, under the network's own names; see `tlx.models.weights.fit_names`."""
-        return fit_names(self._read(path), list(self.network.state_dict()))
+        return self._read(path)
 
     def _measure(self) -> int:
         """The features' width, from one example without content; the network's modes and buffers stay as they were."""

@@ -23,7 +23,7 @@ class TextBackbone(Backbone):
     `config` names the architecture where no folder does (`model_type: bert` and what differs from its defaults) and
     overrides single keys of a folder's config. `pooling`: "mean" over real tokens, "cls" (first token), or "last" (last
     real token, for decoders). The tokenizer comes from the weights' folder; without one, `tokenizer.vocab_size` trains
-    a WordPiece vocabulary on the data set's training texts.
+    a byte-pair vocabulary on the data set's training texts.
 
     Raises:
         UserError: unknown pooling or model type, no tokenizer to be had, damaged folder.
@@ -43,7 +43,7 @@ class TextBackbone(Backbone):
         texts: Callable[[], list[str]] | None = None,
     ) -> None:
         super().__init__()
-        from tlx.models.tokenizer import load_tokenizer, train_wordpiece
+        from tlx.models.tokenizer import load_tokenizer, train_tokenizer
 
         if pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
@@ -51,7 +51,7 @@ class TextBackbone(Backbone):
         if source is not None and not (tokenizer or {}).get("vocab_size") or (source and _has_tokenizer(source)):
             self.tokenizer = load_tokenizer(source)
         elif texts is not None and (tokenizer or {}).get("vocab_size"):
-            self.tokenizer = train_wordpiece(texts(), int(tokenizer["vocab_size"]))  # type: ignore[index]
+            self.tokenizer = train_tokenizer(texts(), int(tokenizer["vocab_size"]))  # type: ignore[index]
             settings.update({"vocab_size": len(self.tokenizer), "pad_token_id": self.tokenizer.pad_token_id})
             for key in ("bos_token_id", "eos_token_id"):
                 setattr(settings, key, None)

@@ -1,4 +1,4 @@
-"""Tokenizers: from a folder, or a WordPiece vocabulary trained on a data set's own texts."""
+"""Tokenizers: from a folder, or a byte-pair vocabulary trained on a data set's own texts."""
 
 from pathlib import Path
 
@@ -22,8 +22,10 @@ def load_tokenizer(source: Path) -> PreTrainedTokenizerFast:
         raise UserError(f"no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
 
 
-def train_wordpiece(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A lower-casing WordPiece tokenizer in BERT's format, trained on `texts`; the same texts give the same vocabulary.
+def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A lower-casing byte-pair tokenizer (Sennrich et al. 2016, arXiv:1508.07909) with BERT's special tokens.
+
+    The same texts give the same vocabulary; `tokenizers`' WordPiece trainer breaks ties by hash order and does not.
 
     Raises:
         UserError: no texts.
@@ -32,12 +34,17 @@ def train_wordpiece(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
 
     if not texts:
         raise UserError("a tokenizer cannot be trained on no texts.")
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL["unk"]))
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL["unk"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIAL.values()), show_progress=False
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL.values()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     cls, sep = SPECIAL["cls"], SPECIAL["sep"]
@@ -47,5 +54,7 @@ def train_wordpiece(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
         special_tokens=[(t, tokenizer.token_to_id(t)) for t in (cls, sep)],
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **{f"{kind}_token": token for kind, token in SPECIAL.items()}
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **{f"{kind}_token": token for kind, token in SPECIAL.items()},
     )

@@ -17,15 +17,17 @@ def notes(
     direction: str | None,
     rows: Sequence[Mapping[str, Any]],
     baseline: str | None,
+    scores_only: bool,
 ) -> list[str]:
-    """Sentences on the metric, the spread, the gain, the selection and the further columns."""
+    """Sentences on the metric, the spread and the selection, and unless `scores_only` on the other columns."""
     better = f", {direction} is better" if direction else ""
     numbers = sorted({row["n"] for row in rows if row["n"]})
     if not numbers:
         return [f"No completed run has {' or '.join(metrics)} yet."]
     seeds = f"n = {numbers[0]}" if len(numbers) == 1 else f"n = {numbers[0]} to {numbers[-1]}"
     said = [f"{', '.join(metrics)} as mean ± standard deviation over seeds (ddof 1), (n) in brackets; {seeds}{better}."]
-    if any(row["gain"] is not None for row in rows):
+    shown = {name for row in rows for name, value in row.items() if value is not None and not scores_only}
+    if "gain" in shown:
         said.append(
             f"Gain: mean difference to {baseline} over common seeds, positive = better, [95 % paired t interval]; "
             f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
@@ -34,9 +36,9 @@ def notes(
     meaning = {"best": "best (checkpoint with the best validation score)", "last": "last (weights after the last step)"}
     if modes:
         said.append(f"Selection: {' and '.join(meaning.get(mode, mode) for mode in modes)}.")
-    if any(row["forgetting"] is not None for row in rows):
+    if "forgetting" in shown:
         said.append("Forgetting: source score before minus after.")
-    if any(row["seconds"] is not None for row in rows):
+    if "seconds" in shown:
         said.append("Seconds: median of a run.")
     return said
 

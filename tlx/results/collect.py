@@ -82,7 +82,9 @@ def _root(path: Path) -> Path:
 
 
 def _listing(folder: Path) -> str:
-    names = sorted((entry.name + "/" * entry.is_dir() for entry in folder.iterdir()), key=natural)
+    folder = folder.resolve()
+    visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    names = sorted((entry.name + "/" * entry.is_dir() for entry in visible), key=natural)
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return f"{folder} holds: {shown}." if names else f"{folder} is empty."
 

@@ -90,7 +90,7 @@ def build_table(
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
     table_rows = [_row(cell, keys, names, partners.get(cell.id), direction) for cell in order]
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
-    notes = caption.notes(order, names, direction, table_rows, reference) + tuned.notes
+    notes = caption.notes(order, names, direction, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.warnings(order, names[0], runs, direction, reference, partners, unclear)
     return Table(names, reference, keys, table_rows, notes, sections, grid)
 
@@ -108,7 +108,7 @@ def _metrics(cells: Sequence[Cell], asked: Sequence[str]) -> list[str]:
     for name in asked:
         full = name if name in known or "/" in name else f"test/{name}"
         if known and full not in known:
-            raise unknown("metric", name, known, "These are the metrics of the completed runs.")
+            raise unknown("metric", full, known, "These are the metrics of the completed runs.")
         names.append(full)
     return list(dict.fromkeys(names))
 
