@@ -1,0 +1,82 @@
+"""Registry entries: a folder with a card, the backbone's tensors, and the source task's head.
+
+    <registry>/<name>/card.json              what it is and how it was made
+                      backbone.safetensors   tensors under the names of the backbone's network
+                      head.safetensors       the source task's head
+                      (tokenizer, config)    what the preprocessing needs, in the library's own format
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tlx.errors import UserError, unknown
+from tlx.models.location import weights_hash
+
+PREFIX = "registry:"
+
+
+def entry_folder(registry: Path, name: str) -> Path:
+    """Where the entry `name` is or would be."""
+    return registry / name
+
+
+def names(registry: Path) -> list[str]:
+    """The entries there are, sorted."""
+    return sorted(p.parent.name for p in registry.glob("*/card.json"))
+
+
+def find(registry: Path, name: str) -> Path:
+    """The folder of an entry.
+
+    Raises:
+        UserError: no such entry (nearest match).
+    """
+    folder = entry_folder(registry, name)
+    if not (folder / "card.json").is_file():
+        raise unknown(
+            "registry entry", name, names(registry), f"Make one with `tlx train … register={name}` (registry: {registry})."
+        )
+    return folder
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of an entry; UserError when it is damaged."""
+    try:
+        return json.loads((folder / "card.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"the registry entry {folder} has no readable card.json: {error}") from error
+
+
+def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
+    """Write an entry from a trained TransferModule; all of it or nothing. An older entry of that name is replaced.
+
+    `card` holds the source's data set, scores and identity; names, fingerprint and head are added here.
+    """
+    from safetensors.torch import save_file
+
+    if not re.fullmatch(r"[\w][\w.-]*", name):
+        raise UserError(f"register={name}: an entry's name has letters, digits, '.', '_' and '-'.")
+    registry.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=registry, prefix=".making-"))
+    try:
+        backbone = {n: t.detach().cpu().contiguous().clone() for n, t in module.backbone.network.state_dict().items()}
+        save_file(backbone, draft / "backbone.safetensors")
+        save_file({n: t.cpu().contiguous().clone() for n, t in module.task.state_dict().items()}, draft / "head.safetensors")
+        save = getattr(module.backbone, "save_preprocessing", None)
+        if save is not None:
+            save(draft)
+        card = {"schema": 1, "name": name, "weights": weights_hash(draft, None), **card}
+        (draft / "card.json").write_text(json.dumps(card, indent=1))
+        folder = entry_folder(registry, name)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return folder
