@@ -3,7 +3,7 @@ PY ?= python3
 V := .venv/bin
 TLX := $(V)/tlx
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench lock clean
+.PHONY: help setup demo test test-all check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,9 +32,6 @@ check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .
 	$(V)/ruff format --check .
 	$(V)/mypy
-
-bench: .venv/.stamp ## speed against a plain loop, in one run
-	$(V)/python scripts/bench.py
 
 lock: ## compile requirements.in into requirements.lock (needs .venv)
 	env -u UV_FIND_LINKS $(V)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q requirements.in -o requirements.lock

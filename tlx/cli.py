@@ -12,7 +12,6 @@ from tlx.errors import RunFailed, UserError
 app = typer.Typer(
     name="tlx",
     help="Transfer-learning studies: does transfer help here, by how much, how sure are we, and what did it cost?",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -42,8 +41,8 @@ def train(
 
         with composer(config_dir) as compose:
             jobs = compose.expand(context.args)
-            for job in jobs:
-                typer.echo(yaml.safe_dump(compose(job).config, sort_keys=False), nl=False)
+            documents = [compose(job).config for job in jobs]
+        typer.echo(yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(jobs) > 1), nl=False)
         return
     from tlx.sweeps.execute import run_sweep
 
@@ -62,7 +61,7 @@ def _summary(runs: list[Any], failed: list[Any]) -> None:
     if not failed:
         record = read_record(runs[0].folder)
         assert record is not None
-        scores = [f"{n} {v:.4f}" for n, v in record["metrics"].items() if n.startswith("test/")]
+        scores = [f"{n} {'nan' if v is None else f'{v:.4f}'}" for n, v in record["metrics"].items() if n[:5] == "test/"]
         typer.echo(f"{runs[0].folder}\n{'  '.join(scores)}  ({record['seconds']['total']:.1f} s)")
 
 
@@ -149,17 +148,13 @@ def doctor(show_traceback: Traceback = False) -> None:
 def main() -> None:
     """Entry point: errors are one message on stderr; exit code 2 for the user's mistake, 1 when a run failed."""
     try:
-        app(standalone_mode=False)
+        # Verbs return nothing: what comes back is the exit code of --help, or of an interruption.
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (UserError, RunFailed) as error:
         if "--traceback" in sys.argv:
             traceback.print_exc()
-        typer.echo(f"tlx: {error}", err=True)
+        typer.echo(f"tlx: {' '.join(str(error).split())}", err=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("tlx: interrupted; the same command again goes on from here.", err=True)
-        sys.exit(130)
     except Exception as error:
         # Typer's own usage errors know their exit code and message; everything else is ours to be ashamed of.
         if hasattr(error, "format_message"):
@@ -169,3 +164,6 @@ def main() -> None:
             traceback.print_exc()
         typer.echo(f"tlx: {type(error).__name__}: {error} (a bug? --traceback shows where)", err=True)
         sys.exit(1)
+    if code == 130:
+        typer.echo("tlx: interrupted; the same command again goes on from here.", err=True)
+    sys.exit(code)

@@ -6,23 +6,27 @@ No torch here: composing, checking names and naming run folders must be quick.
 import inspect
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlx.errors import UserError, nearest, unknown
+from tlx.values import check_values
 
 _HERE = Path(__file__).resolve().parent
 # In a wheel the configs lie inside the package; in a checkout beside it.
@@ -47,56 +51,97 @@ class Composer:
 
     def __init__(self, hydra: Hydra) -> None:
         self.loader = hydra.config_loader
+        self.parser = OverridesParser.create(config_loader=self.loader)
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
         """All jobs of a sweep: the overrides of each, from the sweep axes on the command line and in the experiment.
 
         An axis on the command line replaces the experiment's axis of the same name.
+
+        Raises:
+            UserError: an override that cannot be read, a sweep that names no run, or several experiments.
         """
-        parser = OverridesParser.create(config_loader=self.loader)
-        given = _parse(parser, overrides)
-        single = [o.input_line for o in given if not o.is_sweep_override()]
-        base = self._load([str(s) for s in single if s])
-        axes = OmegaConf.to_container(base.hydra.sweeper.params) if base.hydra.sweeper.get("params") else {}
+        given = self._read(overrides)
+        if any(o.key_or_group == "experiment" and o.is_sweep_override() for o in given):
+            raise UserError("one experiment at a time: each has sweep axes of its own.")
+        base = self._load([str(o.input_line) for o in given if not o.is_sweep_override()])
+        axes: Any = OmegaConf.to_container(base.hydra.sweeper.params) if base.hydra.sweeper.get("params") else {}
         named = {o.get_key_element() for o in given}
-        extra = [f"{key}={value}" for key, value in (axes or {}).items() if key not in named]
-        parsed = _parse(parser, [*extra, *overrides])
-        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-        return [list(job) for batch in batches for job in batch]
+        extra = [f"{key}={value}" for key, value in axes.items() if key not in named]
+        parsed = [*self._read(extra), *given]
+        try:
+            jobs = [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+        except HydraException as error:
+            raise UserError(
+                f"this sweep cannot be made: {one_line(error)}. Name the values: a,b,c or range(…)."
+            ) from error
+        if not jobs:
+            raise UserError(
+                f"the sweep {' '.join(str(o.input_line) for o in parsed if o.is_sweep_override())} names no run."
+            )
+        return jobs
 
     def __call__(self, overrides: Sequence[str]) -> Composed:
         """Compose one run and check its values.
 
         Raises:
-            UserError: unknown choice or key (with the nearest match), unresolved value, impossible value.
+            UserError: several values for one key, unknown choice or key (with the nearest match), unresolved value,
+                impossible value.
         """
-        loaded = self._load(overrides)
-        choices = {k: v for k, v in OmegaConf.to_container(loaded.hydra.runtime.choices).items() if k in GROUPS}  # type: ignore[union-attr]
-        config = OmegaConf.masked_copy(loaded, [k for k in loaded if k != "hydra"])
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise UserError(f"{', '.join(missing)} must be given: tlx train {missing[0]}=…")
+        given = self._read(overrides)
+        for override in given:
+            if override.is_sweep_override():
+                raise UserError(f"{override.input_line} names several runs where one is needed: choose one value.")
+        loaded = self._load([str(o.input_line) for o in given])
+        chosen: Any = OmegaConf.to_container(loaded.hydra.runtime.choices)
+        choices = {k: v for k, v in chosen.items() if k in GROUPS}
+        config = OmegaConf.masked_copy(loaded, [str(k) for k in loaded if k != "hydra"])
         try:
+            missing = sorted(OmegaConf.missing_keys(config))
+            if missing:
+                raise UserError(f"{', '.join(missing)} must be given: tlx train {missing[0]}=…")
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
-            raise UserError(f"the configuration cannot be resolved: {_first_line(error)}") from error
+            raise UserError(f"the configuration cannot be resolved: {one_line(error)}") from error
         assert isinstance(plain, dict)
         check_values(plain)  # type: ignore[arg-type]
         return Composed(plain, choices)  # type: ignore[arg-type]
 
-    def _load(self, overrides: Sequence[str]) -> DictConfig:
-        from hydra.types import RunMode
+    def _read(self, overrides: Sequence[str]) -> list[Override]:
+        """Parse overrides one by one, so that a message can name the one that is wrong."""
+        read: list[Override] = []
+        for line in overrides:
+            try:
+                override = self.parser.parse_overrides([line])[0]
+            except HydraException as error:
+                hint = "overrides are key=value; values that hold = or , stand in quotes: 'key=\"a=b\"'"
+                hint = "see `tlx train --help` for the options" if line.startswith("-") else hint
+                raise UserError(f"cannot read '{line}': {hint}.") from error
+            if not override.key_or_group:
+                raise UserError(f"cannot read '{line}': the key is missing.")
+            group = override.key_or_group
+            if override.value_type is ValueType.GLOB_CHOICE_SWEEP and not self.loader.get_group_options(group):
+                raise UserError(
+                    f"{line}: glob(…) chooses from a group of configs ({', '.join(GROUPS)}); name the values."
+                )
+            if group in GROUPS and override.value() is None:
+                if group == "experiment":
+                    continue  # none is the default
+                options = self.loader.get_group_options(group)
+                raise UserError(f"{line}: a choice is needed. Allowed: {', '.join(sorted(options))}.")
+            read.append(override)
+        return read
 
+    def _load(self, overrides: Sequence[str]) -> DictConfig:
         try:
-            return self.loader.load_configuration(
-                config_name="train", overrides=list(overrides), run_mode=RunMode.MULTIRUN, from_shell=True
-            )
+            return self.loader.load_configuration("train", list(overrides), RunMode.MULTIRUN, from_shell=True)
         except MissingConfigException as error:
             raise self._missing(error) from error
-        except (ConfigCompositionException, OverrideParseException, HydraException) as error:
+        except HydraException as error:
             raise self._composition(error, overrides) from error
-        except OmegaConfBaseException as error:
-            raise UserError(f"the configuration cannot be composed: {_first_line(error)}") from error
+        # OmegaConf raises ValueError for a key within a list, Hydra an AssertionError for a value within null.
+        except (OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError) as error:
+            raise UserError(f"the configuration cannot be composed: {one_line(error)}") from error
 
     def _missing(self, error: MissingConfigException) -> UserError:
         found = re.search(r"'([^']+)'", str(error))
@@ -107,19 +152,29 @@ class Composer:
 
     def _composition(self, error: Exception, overrides: Sequence[str]) -> UserError:
         text = str(error)
-        key = re.search(r"Could not override '([^']+)'", text)
-        if key:
-            keys = _keys(self._load([]))
-            parent = key.group(1).rpartition(".")[0]
+        if key := re.search(r"Could not override '([^']+)'", text):
+            given = key.group(1)
+            keys = _keys(self._nearby(overrides))
+            if given in keys:  # its value is a dict that holds a key which is not there
+                new = getattr(error.__cause__, "full_key", None) or f"{given}.KEY"
+                return UserError(f"unknown key '{new}'. Where it is meant to be new, add it with a plus: +{new}=VALUE.")
+            parent = given.rpartition(".")[0]
             near = [k for k in keys if k.rpartition(".")[0] == parent]
-            match = nearest(key.group(1), keys)
-            return unknown("key", key.group(1), near or [match or "see `tlx train --cfg`"])
-        cause = error.__cause__ or error
-        missing = re.search(r"Could not find '([^']+)'", text)
-        if missing:
+            return unknown("key", given, near or [nearest(given, keys) or "see `tlx train --cfg`"])
+        if missing := re.search(r"Could not find '([^']+)'", text):
             group, _, name = missing.group(1).rpartition("/")
             return unknown(group or "config", name, sorted(self.loader.get_group_options(group)))
-        return UserError(f"the overrides {' '.join(overrides)} cannot be read: {_first_line(cause)}")
+        return UserError(f"the configuration cannot be composed: {one_line(error.__cause__ or error)}")
+
+    def _nearby(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of the choices among `overrides`, to name its keys; where these fail themselves, of none."""
+        choices = [str(o.input_line) for o in self._read(overrides) if o.key_or_group in GROUPS]
+        for kept in (choices, []):
+            try:
+                return self.loader.load_configuration("train", kept, RunMode.MULTIRUN, from_shell=True)
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError):
+                continue
+        return OmegaConf.create()
 
 
 @contextmanager
@@ -146,87 +201,21 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         GlobalHydra.instance().clear()
 
 
-def _parse(parser: OverridesParser, overrides: Sequence[str]) -> list[Any]:
-    try:
-        return parser.parse_overrides(overrides=list(overrides))
-    except HydraException as error:
-        raise UserError(f"cannot read the overrides: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def one_line(error: BaseException) -> str:
+    """A library's message without its line breaks."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
-        if prefix == "" and key == "hydra":
+        if (prefix == "" and key == "hydra") or str(key).startswith("_"):
             continue
         keys.append(prefix + str(key))
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             keys += _keys(node, f"{prefix}{key}.")
     return keys
-
-
-def get(config: dict[str, Any], dotted: str) -> Any:
-    """The value at a dotted key of a plain config."""
-    for part in dotted.split("."):
-        config = config[part]
-    return config
-
-
-# dotted key -> (what is allowed, in words; the test)
-_NUMBER = (int, float)
-VALUES: dict[str, tuple[str, Any]] = {
-    "seed": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
-    "force": ("true or false", lambda v: isinstance(v, bool)),
-    "selection": ("best or last", lambda v: v in ("best", "last")),
-    "cache": ("off, the only mode so far", lambda v: v == "off"),
-    "study": ("a folder name", lambda v: v is None or _name(v)),
-    "register": ("a name of letters, digits, '.', '_' and '-'", lambda v: v is None or _name(v)),
-    "dataset.split_seed": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
-    "dataset.subset_seed": ("a whole number ≥ 0, or null", lambda v: v is None or _whole(v, 0)),
-    "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
-    "optimizer.weight_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
-    "trainer.max_epochs": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
-    "trainer.batch_size": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
-    "trainer.eval_batch_size": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
-    "trainer.accumulate": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
-    "trainer.gradient_clip": ("a number > 0, or null", lambda v: v is None or (_number(v) and v > 0)),
-    "trainer.precision": ("32-true, bf16-mixed or 16-mixed", lambda v: v in ("32-true", "bf16-mixed", "16-mixed")),
-    "trainer.patience": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
-    "trainer.threads": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
-    "trainer.workers": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
-    "trainer.head_dropout": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
-}
-
-
-def check_values(config: dict[str, Any]) -> None:
-    """Check the values that every run has, and that model and data set go together.
-
-    Raises:
-        UserError: the key, the value given and what is allowed.
-    """
-    for key, (allowed, test) in VALUES.items():
-        value = get(config, key)
-        if not test(value):
-            raise UserError(f"{key}={value} is not allowed: give {allowed}.")
-    have, want = config["model"]["modality"], config["dataset"]["modality"]
-    if have != want:
-        raise UserError(f"the model takes {have} and the data set holds {want}: choose a model and a data set of one modality.")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, _NUMBER) and not isinstance(value, bool) and value == value
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _name(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[\w][\w.-]*", value) is not None
 
 
 def instantiate(node: dict[str, Any], key: str, **extra: Any) -> Any:
@@ -236,13 +225,14 @@ def instantiate(node: dict[str, Any], key: str, **extra: Any) -> Any:
     arguments that the target does not take are left out.
 
     Raises:
-        UserError: the target does not exist, or does not take one of the keys (with the nearest that it takes).
+        UserError: the target does not exist, does not take one of the keys (with the nearest that it takes), or takes
+            values of another type.
     """
     import hydra
 
-    _check_targets(node, key)
     from tlx.names import resolve
 
+    _check_nodes(node, key, extra)
     taken = inspect.signature(resolve(node["_target_"], f"{key}._target_")).parameters
     fitting = {name: value for name, value in extra.items() if name in taken}
     try:
@@ -253,24 +243,16 @@ def instantiate(node: dict[str, Any], key: str, **extra: Any) -> Any:
             if isinstance(cause, UserError):
                 raise cause from error
             cause = cause.__cause__
-        raise UserError(f"{key} ({node['_target_']}) cannot be built: {_first_line(error.__cause__ or error)}") from error
+        raise UserError(f"{key} ({node['_target_']}) cannot be built: {one_line(error.__cause__ or error)}.") from error
 
 
-def _check_targets(node: Any, key: str) -> None:
+def _check_nodes(node: Any, key: str, given: Collection[str] = ()) -> None:
+    """Check the keys of a node and of the nodes within it against the arguments of their targets."""
     if not isinstance(node, dict):
         return
     for name, value in node.items():
-        _check_targets(value, f"{key}.{name}")
-    if "_target_" not in node:
-        return
-    from tlx.names import resolve
+        _check_nodes(value, f"{key}.{name}")
+    if "_target_" in node:
+        from tlx.names import check_arguments, resolve
 
-    parameters = inspect.signature(resolve(node["_target_"], f"{key}._target_")).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    allowed = [n for n in parameters if n != "self"]
-    for name in node:
-        if not name.startswith("_") and name not in allowed:
-            raise unknown(f"key in {key}", name, allowed)
-
-
+        check_arguments(resolve(node["_target_"], f"{key}._target_"), node, key, given)

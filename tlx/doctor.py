@@ -26,7 +26,7 @@ def examine() -> tuple[list[str], bool]:
         healthy &= bool(found[package])
     for package, what in OPTIONAL.items():
         present = importlib.util.find_spec(package) is not None
-        lines.append(f"{'ok ' if present else '-- '} {package}{'' if present else ' is missing; needed for'} {what if not present else ''}")
+        lines.append(f"ok  {package}" if present else f"--  {package} is missing; needed for {what}")
     if found["torch"]:
         import torch
 
@@ -40,5 +40,6 @@ def examine() -> tuple[list[str], bool]:
         except OSError as error:
             lines.append(f"NO  {folder}/ cannot be written: {error.strerror}; choose paths.{folder.strip('.')}=FOLDER")
             healthy = False
-    lines.append(f"ok  configs: {CONFIG_DIR}; your own: {os.environ.get('TLX_CONFIG_DIR') or '--config-dir DIR or TLX_CONFIG_DIR'}")
+    own = os.environ.get("TLX_CONFIG_DIR") or "--config-dir DIR or TLX_CONFIG_DIR"
+    lines.append(f"ok  configs: {CONFIG_DIR}; your own: {own}")
     return lines, healthy

@@ -38,7 +38,7 @@ CHOICES = ("model", "strategy", "dataset")
 
 @dataclass(frozen=True)
 class Identity:
-    """`run` and `cell` are hashes (the cell's leaves out the seed); `folder` is the readable name of the run's folder."""
+    """`run` and `cell` are hashes (the cell's leaves out the seed); `folder` is the readable name of its folder."""
 
     run: str
     cell: str

@@ -1,5 +1,6 @@
 """Loggers of a run: metrics.csv in its folder always, Weights & Biases by choice."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,13 @@ def make_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
     wandb: group = cell, name and id from the identity, so that a run taken up again is the same run there.
 
     Raises:
-        UserError: wandb is asked for and not installed, or its mode is unknown.
+        UserError: see `check_loggers`.
     """
+    check_loggers(config)
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     options = config["logger"]["wandb"]
     if options is None:
         return loggers
-    if options["mode"] not in ("offline", "online"):
-        raise UserError(f"logger.wandb.mode={options['mode']} is not allowed: give offline or online.")
-    try:
-        import wandb  # noqa: F401
-    except ImportError as error:
-        raise UserError("logger=wandb needs the package wandb: pip install 'tlx[wandb]'.") from error
     from lightning.pytorch.loggers import WandbLogger
 
     identity = config["run"]
@@ -40,6 +36,16 @@ def make_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
         config=config,
     )
     return [*loggers, logger]
+
+
+def check_loggers(config: dict[str, Any]) -> None:
+    """See that the loggers of a config can be made.
+
+    Raises:
+        UserError: wandb is asked for and not installed.
+    """
+    if config["logger"]["wandb"] is not None and importlib.util.find_spec("wandb") is None:
+        raise UserError("logger=wandb needs the package wandb: pip install 'tlx[wandb]'.")
 
 
 def close_loggers() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from tlx.callbacks.phases import phase_starts
 from tlx.models.backbone import Backbone
 from tlx.plan import ParameterPlan
 from tlx.tasks.classification import Classification, ClassificationMeter
@@ -63,8 +64,7 @@ class TransferModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         assert self.plan is not None
         optimizer = self.make_optimizer(self.plan.optimizer_groups(self, self.lr, self.weight_decay))
-        total = int(self.trainer.estimated_stepping_batches)
-        starts = self.plan.boundaries(total, max(1, total // max(1, self.trainer.max_epochs or 1)))
+        starts, total = phase_starts(self.trainer, self.plan)
         factors = [phase.lr_factor for phase in self.plan.phases]
 
         def factor(step: int) -> float:
@@ -77,9 +77,7 @@ class TransferModule(L.LightningModule):
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters and buffers of every group that some phase trains: all that a run changes."""
         assert self.plan is not None
-        names = {
-            n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)
-        }
+        names = {n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)}
         return {n: t for n, t in self.state_dict().items() if n in names}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -92,7 +90,9 @@ class TransferModule(L.LightningModule):
 
 
 @torch.no_grad()
-def score(module: nn.Module, task: Classification, loader: Any, forward: Callable[[Any], Tensor]) -> ClassificationMeter:
+def score(
+    module: nn.Module, task: Classification, loader: Any, forward: Callable[[Any], Tensor]
+) -> ClassificationMeter:
     """One pass over `loader` in eval mode; the module's modes are as before afterwards."""
     modes = [(m, m.training) for m in module.modules()]
     device = next(module.parameters()).device

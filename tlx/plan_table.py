@@ -1,18 +1,25 @@
 """`tlx plan`: what a run would train, printed: layers × phases × learning rate × decay."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from tlx.config import composer
+from tlx.sweeps.check import writable
 from tlx.sweeps.execute import pretrain_if_missing
+
+if TYPE_CHECKING:
+    from tlx.plan import ParameterPlan
 
 
 def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> None:
     """Print the parameter plan of the run that `overrides` name; trains nothing."""
     with composer(config_dir) as compose:
         composed = compose(overrides)
+        writable(Path(composed.config["paths"]["cache"]))
         pretrain_if_missing(compose, composed.config, composed.choices)
     from tlx.data.sampling import EpochBatchSampler
     from tlx.train import assemble
@@ -49,8 +56,9 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
     for number, (phase, start, end) in enumerate(zip(plan.phases, starts, ends, strict=True)):
         size = sum(r["size"] for r in rows if r["group"] in phase.trainable)
         console.print(
-            f"phase {number}: steps {start}–{end - 1} of {total} (epochs {start / per_epoch:.1f}–{end / per_epoch:.1f}), "
-            f"{len(phase.trainable)} groups, {size:,} parameters, LR × {phase.lr_factor:g}",
+            f"phase {number}: steps {start}–{end - 1} of {total} "
+            f"(epochs {start / per_epoch:.1f}–{end / per_epoch:.1f}), {len(phase.trainable)} groups, "
+            f"{size:,} parameters, LR × {phase.lr_factor:g}",
             highlight=False,
         )
     trained = sum(r["size"] for r in rows if r["first_phase"] is not None)
@@ -62,7 +70,7 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
     )
 
 
-def _phases(plan, group: str) -> str:  # type: ignore[no-untyped-def]
+def _phases(plan: "ParameterPlan", group: str) -> str:
     inside = [i for i, phase in enumerate(plan.phases) if group in phase.trainable]
     if not inside:
         return "frozen"

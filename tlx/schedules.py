@@ -11,7 +11,9 @@ def linear(step: int, total: int, warmup: float = 0.1) -> float:
 def cosine(step: int, total: int, warmup: float = 0.1) -> float:
     """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts)."""
     start = _steps(warmup, total)
-    return _warm(step, total, warmup) or 0.5 * (1 + math.cos(math.pi * min(1.0, (step - start) / max(1, total - start))))
+    return _warm(step, total, warmup) or 0.5 * (
+        1 + math.cos(math.pi * min(1.0, (step - start) / max(1, total - start)))
+    )
 
 
 def constant(step: int, total: int, warmup: float = 0.0) -> float:

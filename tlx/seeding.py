@@ -6,6 +6,8 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.utilities.data import _set_sampler_epoch
+from torch import Tensor
 
 
 def seed_everything(seed: int) -> None:
@@ -41,10 +43,17 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 class RandomState(L.Callback):
-    """Saves the generators' states in every checkpoint and restores them on resume, which Lightning does not."""
+    """Saves the generators' states in every checkpoint and restores them on resume, which Lightning does not.
+
+    Two more things that Lightning leaves out belong to an exact resume. Gradients that are being accumulated go into
+    the checkpoint. And the first pass over the training data is begun anew: Lightning begins it before it knows the
+    epoch and the state of the generators and, where `estimated_stepping_batches` was asked for, the place of a stateful
+    loader (Lightning-AI/pytorch-lightning#20550).
+    """
 
     def __init__(self) -> None:
         self._restored: dict[str, Any] | None = None
+        self._gradients: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         return random_state()
@@ -52,8 +61,29 @@ class RandomState(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict
 
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.fit_loop._should_accumulate():
+            checkpoint["gradients"] = {n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._gradients = checkpoint.get("gradients", {})
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # The latest hook before the first batch: everything that draws during set-up has drawn.
-        if self._restored is not None:
+        if self._restored is None:
+            return
+        loop = trainer.fit_loop
+        assert loop._combined_loader is not None and loop._data_fetcher is not None
+        if loop.restarting:  # in mid-epoch: the pass had begun before the state was saved
+            loop._load_combined_loader_states()
+            iter(loop._data_fetcher)
             restore_random_state(self._restored)
-            self._restored = None
+        else:  # the pass begins after it
+            restore_random_state(self._restored)
+            for loader in loop._combined_loader.flattened:
+                _set_sampler_epoch(loader, trainer.current_epoch)
+            iter(loop._data_fetcher)
+        for name, gradient in self._gradients.items():
+            parameter = pl_module.get_parameter(name)
+            parameter.grad = gradient.to(parameter.device)
+        self._restored, self._gradients = None, {}

@@ -10,6 +10,7 @@ from tlx.callbacks.forgetting import ForgettingMeter
 from tlx.config import instantiate
 from tlx.data.dataset import Dataset, encode
 from tlx.data.loaders import Examples, eval_loader
+from tlx.errors import UserError
 from tlx.identity import weights_place
 from tlx.module import TransferModule, score
 from tlx.registry.entries import read_card
@@ -47,6 +48,12 @@ def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, modu
     key = (str(card["dataset"]), preprocessing.key())
     if key not in _LOADERS:
         # The source's own seed drew its splits; no label of it is used to train or select here.
-        part = dataset.load(0, Path(config["paths"]["cache"])).test
+        data = dataset.load(0, Path(config["paths"]["cache"]))
+        if list(data.spec.label_names) != card["labels"]:
+            raise UserError(
+                f"the source data set now has other labels than the head of {card['name']} was trained on "
+                f"({', '.join(card['labels'][:8])}, …): its scores would mean nothing. Make the entry anew."
+            )
+        part = data.test
         _LOADERS[key] = eval_loader(Examples(encode(part, preprocessing), part.labels, preprocessing), 256)
     return _LOADERS[key]

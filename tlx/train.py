@@ -1,6 +1,7 @@
 """One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,15 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         assert plan is not None
         record.describe(module, data, frozen=frozen_hash(module, plan))
 
-        trainer, best = make_trainer(config, folder, callbacks)
         meter = source_meter(config, module)
-        if meter is not None:
-            trainer.callbacks.append(meter)
+        trainer, best = make_trainer(config, folder, [*callbacks, *([meter] if meter else [])])
         before = evaluate(module, task, loaders["validation"])
         with record.clock("train"):
             trainer.fit(module, loaders["train"], loaders["validation"])
         record.trained(trainer)
 
         load_selected(config, module, best)
+        record.check_frozen(frozen_hash(module, plan))
         adapter = config["strategy"]["adapter"]
         if adapter and adapter["merge"]:
             merge_adapters(module.eval(), next(iter(loaders["validation"])))
@@ -69,7 +69,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
             record.add_metrics("forgetting", forgotten)
         record.directions = dict(DIRECTIONS)
-        record.keep(module, test, data, frozen=frozen_hash(module, plan))
+        record.keep(module, test, data)
         if config["register"]:
             card = {
                 "model": {k: v for k, v in config["model"].items() if k != "pretrain"},
@@ -90,7 +90,7 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule, dict[str, An
     """
     dataset: Dataset = instantiate(config["dataset"], "dataset")
     data = dataset.load(config["seed"], Path(config["paths"]["cache"]))
-    backbone = build_backbone(config, texts=lambda: [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs])
+    backbone = build_backbone(config, texts=lambda: _texts(data))
     task = Classification(
         backbone.feature_dim, data.spec.label_names, dataset.metrics, config["trainer"]["head_dropout"]
     )
@@ -106,6 +106,11 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule, dict[str, An
     strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
     module.plan = strategy.apply(module, backbone)
     return data, module, make_loaders(config, dataset, data, module)
+
+
+def _texts(data: Data) -> list[str]:
+    """The training texts before `train_size`, pairs as one text each: what a tokenizer may be trained on."""
+    return [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs]
 
 
 def make_loaders(config: dict[str, Any], dataset: Dataset, data: Data, module: TransferModule) -> dict[str, Any]:
@@ -141,8 +146,9 @@ def make_trainer(
     best = ModelCheckpoint(
         folder / "checkpoints", "best", monitor=monitor, mode=mode, save_weights_only=True, enable_version_counter=False
     )
+    # Everything a resume needs; by time, because a tiny run would spend a fifth of its own on it.
     last = ModelCheckpoint(
-        folder / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False
+        folder / "checkpoints", "last", train_time_interval=timedelta(minutes=1), enable_version_counter=False
     )
     parts: list[L.Callback] = [PhaseSchedule(), RandomState(), best, last, *callbacks]
     if options["patience"]:
@@ -169,7 +175,7 @@ def make_trainer(
 
 
 def load_selected(config: dict[str, Any], module: TransferModule, best: ModelCheckpoint) -> None:
-    """Put the weights of the best checkpoint on validation into the module; with selection=last, leave the last ones."""
+    """Put the weights of the best checkpoint on validation into the module; selection=last leaves the last ones."""
     if config["selection"] == "best":
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state, strict=False)
@@ -184,5 +190,3 @@ def set_threads(threads: int | None) -> None:
     """Fix torch's CPU threads; the number is recorded, because it changes the last bits of sums."""
     if threads:
         torch.set_num_threads(threads)
-
-

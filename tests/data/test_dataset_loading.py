@@ -114,11 +114,11 @@ def test_labels_are_matched_by_name_and_numbers_sorted_as_numbers(tmp_path: Path
 
 
 def test_mistakes_are_named(folder: Path, one_file: Path) -> None:
-    with pytest.raises(UserError, match="asks for more labels than these classes have: .*bird"):
+    with pytest.raises(UserError, match=r"asks for more labels than these classes have: .*bird"):
         load(one_file, train_size="60_per_class")
-    with pytest.raises(UserError, match="dataset.val_size=31 asks for more examples than there are"):
+    with pytest.raises(UserError, match=r"dataset\.val_size=31 asks for more examples than there are"):
         load(folder, val_size=31)
-    with pytest.raises(UserError, match="no column 'label_'.*did you mean 'label'"):
+    with pytest.raises(UserError, match=r"no column 'label_'.*did you mean 'label'"):
         load(folder, columns={"input": "text", "label": "label_"})
     with pytest.raises(UserError, match="label in row 0 of the train split"):
         load(folder, label_names=["bird", "horse"])

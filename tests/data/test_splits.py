@@ -132,7 +132,7 @@ def test_sizes_are_read(given: object, size: Size | None) -> None:
 
 @pytest.mark.parametrize("bad", ["eight", 0, "0_per_class", -5, 0.0, 1.5, "8 per class", "per_class", True, "", [3]])
 def test_a_bad_size_is_named_with_its_key(bad: object) -> None:
-    with pytest.raises(UserError, match="dataset.train_size="):
+    with pytest.raises(UserError, match=r"dataset\.train_size="):
         parse_size(bad, "dataset.train_size")
 
 

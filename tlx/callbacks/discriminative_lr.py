@@ -14,7 +14,9 @@ from tlx.plan import LayerGroup
 from tlx.strategies.learning_rates import Discriminative
 
 
-def split_group(group: dict[str, Any], owner: dict[int, str], factors: dict[str, float], lr: float) -> list[dict[str, Any]]:
+def split_group(
+    group: dict[str, Any], owner: dict[int, str], factors: dict[str, float], lr: float
+) -> list[dict[str, Any]]:
     """One optimiser group as several, one per layer group it holds, each with its learning rate × factor.
 
     `owner` maps id(parameter) to the name of its layer group; `lr` is used where `group` has none. Every other setting
@@ -49,7 +51,7 @@ def regrouped(split: Callable[[torch.optim.Optimizer, dict[str, Any]], list[dict
         for part in split(self, group):
             original(self, part)
 
-    torch.optim.Optimizer.add_param_group = add  # type: ignore[method-assign]
+    torch.optim.Optimizer.add_param_group = add  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -63,7 +65,8 @@ class DiscriminativeLR(L.Callback):
     optimiser by wrapping `configure_optimizers` in `setup`, before a scheduler exists.
 
     Raises:
-        UserError: the module's scheduler sets absolute learning rates (OneCycleLR, CyclicLR) and so undid the factors.
+        UserError: an optimiser without a learning rate, or a scheduler that sets absolute learning rates (OneCycleLR,
+            CyclicLR) and so undid the factors.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class DiscriminativeLR(L.Callback):
     ) -> None:
         self.groups = groups
         self.rule = Discriminative(decay, factors_by_group)
+        self._given: dict[int, float] = {}  # learning rate of each new group, by id of its first parameter
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -80,22 +84,30 @@ class DiscriminativeLR(L.Callback):
         owner = _owners(pl_module, groups)
         configure = pl_module.configure_optimizers
 
+        def split(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> list[dict[str, Any]]:
+            lr = group.get("lr", optimizer.defaults.get("lr"))
+            if lr is None:
+                raise UserError(f"{type(optimizer).__name__} has no learning rate that DiscriminativeLR could scale.")
+            parts = split_group(group, owner, factors, lr)
+            self._given |= {id(part["params"][0]): part["lr"] for part in parts}
+            return parts
+
         def configure_regrouped() -> Any:
             pl_module.configure_optimizers = configure  # type: ignore[method-assign]
-            with regrouped(lambda opt, group: split_group(group, owner, factors, opt.defaults["lr"])):
+            with regrouped(split):
                 return configure()
 
+        self._given.clear()
         pl_module.configure_optimizers = configure_regrouped  # type: ignore[method-assign]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        factors = self.rule.factors(listed(self.groups, pl_module))
         for optimizer in trainer.optimizers:
-            bases: dict[str, list[float]] = {}
-            for group in optimizer.param_groups:
-                prefix, _, name = str(group.get("name", "")).rpartition("/")
-                if name in factors:
-                    bases.setdefault(prefix, []).append(group.get("initial_lr", group["lr"]) / factors[name])
-            if any(max(b) > min(b) * 1.001 for b in bases.values()):
+            # A scheduler may scale all learning rates alike; it must not set them.
+            scales = [
+                float(group.get("initial_lr", group["lr"]) / self._given[id(group["params"][0])])
+                for group in optimizer.param_groups
+            ]
+            if max(scales) > min(scales) * 1.001:
                 raise UserError(
                     "the module's scheduler sets absolute learning rates and so undid the factors of DiscriminativeLR: "
                     "use one that multiplies (LambdaLR, CosineAnnealingLR, linear warm-up)."

@@ -17,9 +17,9 @@ def forgetting(before: float, after: float, higher_is_better: bool = True) -> fl
 class ForgettingMeter(L.Callback):
     """Scores the source task before and after training, in any Trainer.
 
-    `score(module)` returns the source scores by name; it must put no gradients on, and leave the module's mode as it was.
-    `lower_is_better` names the scores where less is better (a loss). With `at_fit_end=False` the caller measures the end
-    itself by `measure_after`, for example once the best checkpoint has been loaded.
+    `score(module)` returns the source scores by name; it must put no gradients on, and leave the module's mode as it
+    was. `lower_is_better` names the scores where less is better (a loss). With `at_fit_end=False` the caller measures
+    the end itself by `measure_after`, for example once the best checkpoint has been loaded.
     """
 
     def __init__(

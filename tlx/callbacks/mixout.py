@@ -48,19 +48,15 @@ class Mixout(L.Callback):
                 self._hook(layer, self.pretrained[name])
 
     def _hook(self, layer: nn.Module, pretrained: Tensor) -> None:
-        own: list[nn.Parameter] = []
-
+        # The mixed weight shadows the parameter as an attribute of the instance: the parameter stays registered, so
+        # that names, order and checkpoints do not change even in the midst of the pass.
         def before(module: nn.Module, inputs: Any) -> None:
             if module.training and self.p > 0:
-                weight = module._parameters.pop("weight")
-                assert weight is not None
-                own.append(weight)
-                module.weight = mixout(weight, pretrained, self.p)
+                weight = module.get_parameter("weight")
+                vars(module)["weight"] = mixout(weight, pretrained, self.p)
 
         def after(module: nn.Module, inputs: Any, output: Any) -> None:
-            if own:
-                del module.weight
-                module._parameters["weight"] = own.pop()
+            vars(module).pop("weight", None)
 
         self._handles += [
             layer.register_forward_pre_hook(before),

@@ -1,11 +1,13 @@
 """Carrying out a parameter plan in a Lightning Trainer, and gradual unfreezing for anybody's module."""
 
 import bisect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from tlx.errors import UserError
 from tlx.plan import LayerGroup, ParameterPlan, apply_modes, apply_phase
@@ -19,10 +21,31 @@ def listed(groups: Groups, module: L.LightningModule) -> list[LayerGroup]:
     return list(groups(module) if callable(groups) else groups)
 
 
+def phase_starts(trainer: L.Trainer, plan: ParameterPlan) -> tuple[list[int], int]:
+    """The optimiser step at which each phase of `plan` starts in this training, and the number of all its steps.
+
+    Raises:
+        UserError: a training without end, phases in epochs of unknown length, or phases that do not fit.
+    """
+    total = trainer.estimated_stepping_batches
+    if math.isinf(total):
+        raise UserError("phases need an end of training: give the Trainer max_epochs or max_steps.")
+    trainer.fit_loop.setup_data()  # with max_steps alone, Lightning has not looked at the loader yet
+    batches = trainer.num_training_batches
+    if not math.isinf(batches):
+        per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+    elif any(phase.epochs is not None for phase in plan.phases):
+        raise UserError("an epoch of this training has no known length: give its phases in steps, or as shares.")
+    else:
+        per_epoch = int(total)
+    return plan.boundaries(int(total), per_epoch), int(total)
+
+
 class PhaseSchedule(L.Callback):
     """Puts the phases of a plan into effect: which groups have gradients, and train or eval mode.
 
-    The plan is the argument, or the module's own attribute `plan`.
+    The plan is the argument, or the module's own attribute `plan`. After the fit, gradients and modes are allowed again
+    where they were before it.
 
     The optimiser holds every group from step 0, so a phase change never touches it: what is frozen has no gradient and
     is passed over. The phase follows from the optimiser step alone, so a resumed run is in the right one.
@@ -35,6 +58,8 @@ class PhaseSchedule(L.Callback):
         self.starts: list[int] = []
         self.phase = -1
         self._frozen: list[nn.Module] = []
+        self._hooks: list[RemovableHandle] = []
+        self._before: tuple[dict[nn.Parameter, bool], dict[nn.Module, bool]] = {}, {}
 
     def make_plan(self, module: L.LightningModule) -> ParameterPlan:
         """The plan to carry out; subclasses build it from the module."""
@@ -45,24 +70,37 @@ class PhaseSchedule(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.plan = self.make_plan(pl_module)
-        total = trainer.estimated_stepping_batches
-        if total == float("inf"):
-            raise UserError("phases need an end of training: give the Trainer max_epochs or max_steps.")
-        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
-        self.starts = self.plan.boundaries(int(total), max(1, int(total) // epochs))
-        self._enter(pl_module, self._phase_at(trainer.global_step))
+        self.starts, _ = phase_starts(trainer, self.plan)
+        self._before = (
+            {p: p.requires_grad for p in pl_module.parameters()},
+            {m: m.training for m in pl_module.modules()},
+        )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # A checkpoint's step is restored between on_fit_start and here.
+        # Not before: a checkpoint's step is restored after on_fit_start, and Lightning warns of layers in eval mode.
         self._enter(pl_module, self._phase_at(trainer.global_step))
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         phase = self._phase_at(trainer.global_step)
         if phase != self.phase:
             self._enter(pl_module, phase)
         elif any(m.training for m in self._frozen):  # somebody called train() on the whole module
             assert self.plan is not None
             apply_modes(pl_module, self.plan, phase)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._release()
+        gradients, modes = self._before
+        for parameter, allowed in gradients.items():
+            parameter.requires_grad_(allowed)
+        for module, training in modes.items():
+            module.training = training
+        self._before = {}, {}
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.on_fit_end(trainer, pl_module)
 
     def _phase_at(self, step: int) -> int:
         return bisect.bisect_right(self.starts, step) - 1
@@ -73,7 +111,19 @@ class PhaseSchedule(L.Callback):
         apply_phase(module, self.plan, phase)
         trainable = self.plan.phases[phase].trainable
         modules = dict(module.named_modules())
+        self._release()
         self._frozen = [modules[n] for g in self.plan.groups if g.name not in trainable for n in g.modules]
+        # Many a training step begins with train(); by then this callback has had its turn.
+        self._hooks = [frozen.register_forward_pre_hook(_stay_in_eval_mode) for frozen in self._frozen]
+
+    def _release(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._frozen, self._hooks = [], []
+
+
+def _stay_in_eval_mode(module: nn.Module, inputs: Any) -> None:
+    module.training = False
 
 
 class GradualUnfreezing(PhaseSchedule):

@@ -2,10 +2,8 @@
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import tempfile
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,7 +160,8 @@ class Dataset:
                 raise UserError(
                     f"the {role} split has no column '{column}'"
                     + (f" (did you mean '{match}'?)" if match else "")
-                    + f"; it has {', '.join(map(str, frame.columns))}. Set dataset.columns.input / dataset.columns.label."
+                    + f"; it has {', '.join(map(str, frame.columns))}. "
+                    "Set dataset.columns.input / dataset.columns.label."
                 )
         if self.where:
             try:
@@ -177,7 +176,9 @@ class Dataset:
             return tuple(str(n) for n in self.label_names)
         values = pd.unique(pd.concat([f[self.columns["label"]] for f in frames.values()]).dropna())
         if len(values) < 2:
-            raise UserError(f"the label column '{self.columns['label']}' has {len(values)} different values; two are needed.")
+            raise UserError(
+                f"the label column '{self.columns['label']}' has {len(values)} different values; two are needed."
+            )
         numeric = all(isinstance(v, (int, np.integer, float, np.floating)) for v in values)
         return tuple(_label(v) for v in sorted(values, key=float if numeric else str))
 
@@ -191,7 +192,10 @@ class Dataset:
         bad = next(((row, v) for row, v in enumerate(values) if v not in ids), None)
         if bad:
             raise unknown(
-                f"label in row {bad[0]} of the {role} split", bad[1], names, "See dataset.label_names and dataset.columns."
+                f"label in row {bad[0]} of the {role} split",
+                bad[1],
+                names,
+                "See dataset.label_names and dataset.columns.",
             )
         column = self.columns["input"]
         if isinstance(column, str):
@@ -224,7 +228,7 @@ def make_bundled(make: str, cache: Path) -> Path:
         draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
         function(draft)
         try:
-            os.rename(draft, folder)
+            draft.rename(folder)
         except OSError:  # somebody else was faster; theirs is the same
             shutil.rmtree(draft)
     return folder
@@ -239,5 +243,3 @@ def encode(part: Part, preprocessing: Any) -> list[Any]:
         except UserError as error:
             raise UserError(f"example {name}: {error}") from error
     return examples
-
-

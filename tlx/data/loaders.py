@@ -1,4 +1,8 @@
-"""Data loaders over encoded examples: training with augmentation and exact resume, evaluation in a fixed order."""
+"""Data loaders over encoded examples: training with augmentation and exact resume, evaluation in a fixed order.
+
+Each has a generator of its own: torch's loaders draw a number whenever a pass begins, and drawn from the global
+generator it would shift all dropout masks of a resumed run, in which a pass begins once more.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +59,12 @@ def train_loader(data: Examples, batch_size: int, seed: int, buckets: bool, work
     lengths = [data.preprocessing.length(e) for e in data.examples] if buckets else None
     sampler = EpochBatchSampler(len(data), batch_size, seed, lengths)
     return StatefulDataLoader(
-        data, batch_sampler=sampler, collate_fn=data.collate, num_workers=workers, pin_memory=torch.cuda.is_available()
+        data,
+        batch_sampler=sampler,
+        collate_fn=data.collate,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
     )
 
 
@@ -64,5 +73,11 @@ def eval_loader(data: Examples, batch_size: int, workers: int = 0) -> DataLoader
     lengths = np.array([data.preprocessing.length(e) for e in data.examples])
     order = np.argsort(-lengths, kind="stable").tolist()
     return DataLoader(
-        data, batch_size=batch_size, sampler=order, collate_fn=data.collate, num_workers=workers, shuffle=False
+        data,
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=data.collate,
+        num_workers=workers,
+        shuffle=False,
+        generator=torch.Generator(),
     )

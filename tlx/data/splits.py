@@ -33,7 +33,9 @@ def parse_size(value: object, key: str) -> Size | None:
     elif re.fullmatch(r"\d*\.\d+(e-?\d+)?|\d+(\.\d+)?e-?\d+|1\.", text):
         size = Size(fraction=float(text))
     else:
-        raise UserError(f"{key}={value} is not a size: give a count (200), a fraction (0.1) or a number per class (8_per_class).")
+        raise UserError(
+            f"{key}={value} is not a size: give a count (200), a fraction (0.1) or a number per class (8_per_class)."
+        )
     number = size.count or size.per_class or size.fraction
     if not number or (size.fraction is not None and not 0 < size.fraction <= 1):
         raise UserError(f"{key}={value} is not a size: counts start at 1 and fractions lie in (0, 1].")
@@ -69,7 +71,8 @@ def take(labels: np.ndarray, size: Size | None, seed: int, names: list[str], key
         short = [f"{names[c]} ({counts[c]})" for c in range(len(names)) if counts[c] < size.per_class]
         if short:
             raise UserError(
-                f"{key}={size.per_class}_per_class asks for more labels than these classes have: {', '.join(short[:10])}."
+                f"{key}={size.per_class}_per_class asks for more labels than these classes have: "
+                f"{', '.join(short[:10])}."
             )
         picked = np.concatenate([order[labels[order] == c][: size.per_class] for c in range(len(names))])
         return np.sort(picked)

@@ -56,10 +56,15 @@ class Backbone(nn.Module):
         """Load weights from a file or folder and remember the report.
 
         Raises:
-            UserError: less than 95 % of the backbone's tensors found with the right shape, or an unsafe file.
+            UserError: less than 95 % of the backbone's tensors found, one of another shape, or an unsafe file.
         """
         self.load_report = load_tensors(self.network, self.read_weights(path), path)
         return self.load_report
+
+
+def folder_of(source: Path) -> Path:
+    """Where to look for what belongs to the weights `source`: the folder itself, or the one that the file lies in."""
+    return source if source.is_dir() else source.parent
 
 
 def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> LoadReport:
@@ -70,20 +75,26 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
     missing = tuple(n for n in own if n not in fits)
     unused = tuple(n for n in tensors if n not in fits)
     share = len(fits) / len(own)
+    shapes = tuple(
+        f"{n} ({tuple(tensors[n].shape)} in the file, {tuple(own[n].shape)} here)" for n in unused if n in own
+    )
     if share < LOADED_AT_LEAST:
-        shapes = [
-            f"{n} ({tuple(tensors[n].shape)} in the file, {tuple(own[n].shape)} here)" for n in unused if n in own
-        ]
         raise UserError(
             f"only {share:.0%} of the backbone's {len(own)} tensors are in {path} ({LOADED_AT_LEAST:.0%} are needed). "
             f"Missing: {_some(missing)}. Not used: {_some(unused)}."
-            + (f" Of another shape: {_some(tuple(shapes))}." if shapes else "")
+            + (f" Of another shape: {_some(shapes)}." if shapes else "")
             + " Is this the checkpoint of this architecture? For random weights say strategy.init=scratch."
+        )
+    if shapes:
+        # One such tensor (a vocabulary, a first convolution, positions) would be random among pretrained ones.
+        raise UserError(
+            f"{path} holds tensors of another shape than this network's: {_some(shapes)}. The model's settings (image "
+            "size, channels, vocabulary, config) must be those that the weights were made with."
         )
     if len(unused) > len(fits):
         raise UserError(
-            f"{path} holds {len(unused)} tensors that this backbone has no place for, more than the {len(fits)} that fit: "
-            f"{_some(unused)}. Is it a deeper network than this architecture?"
+            f"{path} holds {len(unused)} tensors that this backbone has no place for, more than the {len(fits)} that "
+            f"fit: {_some(unused)}. Is it a deeper network than this architecture?"
         )
     with torch.no_grad():
         network.load_state_dict(fits, strict=False)

@@ -1,22 +1,26 @@
 """Building transformers networks from a folder or from a yaml, and reading their checkpoints."""
 
 import pickle
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PretrainedConfig
+from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig
 from transformers.utils import logging as hf_logging
 
 from tlx.errors import UserError, unknown
+from tlx.models.backbone import folder_of
+from tlx.models.weights import read_state_dict
 
 hf_logging.disable_progress_bar()
 hf_logging.set_verbosity_error()
 
 
 def build_config(source: Path | None, stated: dict[str, Any] | None) -> PretrainedConfig:
-    """The architecture: the folder's config.json where there is one, else `stated["model_type"]` and its defaults.
+    """The architecture: config.json beside the weights where there is one, else `stated["model_type"]`'s defaults.
 
     Further keys of `stated` override single settings.
 
@@ -25,14 +29,22 @@ def build_config(source: Path | None, stated: dict[str, Any] | None) -> Pretrain
     """
     stated = dict(stated or {})
     kind = stated.pop("model_type", None)
-    if source is not None and source.is_dir() and (source / "config.json").is_file():
-        config = AutoConfig.from_pretrained(source, local_files_only=True)
+    if source is not None and (folder_of(source) / "config.json").is_file():
+        try:
+            config = AutoConfig.from_pretrained(folder_of(source), local_files_only=True)
+        except (ValueError, OSError) as error:
+            raise UserError(
+                f"{folder_of(source) / 'config.json'} describes no transformers network: {str(error).splitlines()[0]}"
+            ) from error
         if kind and config.model_type != kind:
             raise UserError(
-                f"{source} holds a '{config.model_type}' network, but this model is '{kind}': choose another model or path."
+                f"{source} holds a '{config.model_type}' network, but this model is '{kind}': "
+                "choose another model or path."
             )
     elif kind is None:
-        raise UserError("this model names no architecture: set model.config.model_type, or model.path=FOLDER with config.json.")
+        raise UserError(
+            "this model names no architecture: set model.config.model_type, or model.path=FOLDER with config.json."
+        )
     elif kind not in CONFIG_MAPPING:
         raise unknown("model.config.model_type", kind, CONFIG_MAPPING.keys())
     else:
@@ -56,7 +68,7 @@ def _has_sdpa(config: PretrainedConfig) -> bool:
     return config.model_type not in ("wavlm",)
 
 
-def _trunk(model: nn.Module) -> nn.Module:
+def _trunk(model: Any) -> nn.Module:
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     # Features are pooled by tlx; BERT's pooler would be a stray, untrained layer.
@@ -65,19 +77,35 @@ def _trunk(model: nn.Module) -> nn.Module:
     return model
 
 
-def read_pretrained(path: Path, network: nn.Module) -> dict[str, Tensor] | None:
-    """The tensors of a transformers folder under the names of `network`; None when `path` is no such folder.
+def read_pretrained(path: Path, network: Any) -> dict[str, Tensor]:
+    """The tensors of a transformers folder, or of any checkpoint file of such a model, under the names of `network`.
 
-    transformers' own loader renames the keys of old checkpoints (weight norm, LayerNorm.gamma).
+    transformers' own loader takes the trunk out of a model with a task head and renames the keys of old checkpoints
+    (weight norm, LayerNorm.gamma); what bears the network's names already (a registry entry) is read as it is.
+
+    Raises:
+        UserError: damaged, holds more than tensors, or tensors of another shape.
     """
-    if not (path.is_dir() and (path / "config.json").is_file()) or (path / "backbone.safetensors").is_file():
-        return None
+    options: dict[str, Any] = {"output_loading_info": True, "dtype": torch.float32, "ignore_mismatched_sizes": True}
     try:
-        model, info = AutoModel.from_pretrained(
-            path, local_files_only=True, output_loading_info=True, dtype=torch.float32
-        )
-    except (pickle.UnpicklingError, ValueError, OSError) as error:
+        if path.is_dir() and (path / "config.json").is_file() and not (path / "backbone.safetensors").is_file():
+            model, info = AutoModel.from_pretrained(path, local_files_only=True, **options)
+        else:
+            tensors = read_state_dict(path)
+            if all(name in tensors for name in network.state_dict()):
+                return tensors
+            whole: Any = MODEL_MAPPING[type(network.config)]
+            model, info = whole.from_pretrained(None, config=deepcopy(network.config), state_dict=tensors, **options)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the weights in {path} were refused: they are damaged or hold more than tensors, and reading them could "
+            "run any code. Save them as safetensors where you trust them."
+        ) from error
+    except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read as a transformers checkpoint: {str(error).splitlines()[0]}") from error
-    missing = set(info["missing_keys"])
     prefix = "encoder." if getattr(model.config, "is_encoder_decoder", False) else ""
-    return {n: t for n, t in _trunk(model).state_dict().items() if prefix + n not in missing}
+    absent = set(info["missing_keys"]) | {name for name, *_ in info["mismatched_keys"]}
+    found = {n: t for n, t in _trunk(model).state_dict().items() if prefix + n not in absent}
+    # Under their names but of another shape: Backbone.load says so.
+    other = {n.removeprefix(prefix): torch.empty(shape, device="meta") for n, shape, _ in info["mismatched_keys"]}
+    return found | other

@@ -3,10 +3,13 @@
 A model yaml may state its own `layer_groups` and `lora_targets`; this table saves the usual families that line.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlx.errors import unknown
 from tlx.plan import Layers
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 class Anatomy(NamedTuple):
@@ -22,11 +25,20 @@ _BERT = Anatomy(
 _WAV2VEC2 = Anatomy(
     (
         ("features", r"feature_extractor\."),
-        # The mask embedding, projection and positions feed layer 0; in the post-norm models so does encoder.layer_norm.
+        # The mask embedding, the projection, the positions and encoder.layer_norm feed layer 0.
         ("projection", r"masked_spec_embed|feature_projection\.|encoder\.(?:pos_conv_embed|layer_norm)\."),
         ("layer", r"encoder\.layers\.(\d+)\."),
     ),
     r".*attention\.(q_proj|v_proj)",
+)
+# The large models are pre-norm (do_stable_layer_norm): there encoder.layer_norm comes after the last layer.
+_WAV2VEC2_PRE_NORM = _WAV2VEC2._replace(
+    layers=(
+        ("features", r"feature_extractor\."),
+        ("projection", r"masked_spec_embed|feature_projection\.|encoder\.pos_conv_embed\."),
+        ("layer", r"encoder\.layers\.(\d+)\."),
+        ("+", r"encoder\.layer_norm\."),
+    )
 )
 
 ANATOMY: dict[str, Anatomy] = {
@@ -39,9 +51,7 @@ ANATOMY: dict[str, Anatomy] = {
     "distilbert": Anatomy(
         (("embeddings", r"embeddings\."), ("layer", r"transformer\.layer\.(\d+)\.")), r".*attention\.(q_lin|v_lin)"
     ),
-    "gpt2": Anatomy(
-        (("embeddings", r"w[tp]e\."), ("layer", r"h\.(\d+)\."), ("+", r"ln_f\.")), r".*attn\.c_attn"
-    ),
+    "gpt2": Anatomy((("embeddings", r"w[tp]e\."), ("layer", r"h\.(\d+)\."), ("+", r"ln_f\.")), r".*attn\.c_attn"),
     # The relative position bias of all blocks lives in block 0.
     "t5": Anatomy(
         (("embeddings", r"embed_tokens\."), ("layer", r"block\.(\d+)\."), ("+", r"final_layer_norm\.")),
@@ -57,12 +67,13 @@ ANATOMY: dict[str, Anatomy] = {
 }
 
 
-def anatomy(model_type: str, stated: Layers | None, lora_targets: str | None) -> Anatomy:
-    """The anatomy of a `transformers` model type; what the model's yaml states goes before the table.
+def anatomy(config: "PretrainedConfig", stated: Layers | None, lora_targets: str | None) -> Anatomy:
+    """The anatomy of a `transformers` network; what the model's yaml states goes before the table.
 
     Raises:
         UserError: an unknown model type whose yaml states no layer groups.
     """
+    model_type = config.model_type
     if stated is None and model_type not in ANATOMY:
         raise unknown(
             "model type",
@@ -71,5 +82,7 @@ def anatomy(model_type: str, stated: Layers | None, lora_targets: str | None) ->
             "For another architecture, list its layers in the model's yaml: `layer_groups: [[name, regex], …]`.",
         )
     known = ANATOMY.get(model_type)
+    if known is _WAV2VEC2 and config.do_stable_layer_norm:
+        known = _WAV2VEC2_PRE_NORM
     layers = stated if stated is not None else known.layers if known else ()
     return Anatomy(layers, lora_targets or (known.lora_targets if known else ""))

@@ -1,6 +1,7 @@
 """Where a model's weights are: a local folder or file, a registry entry, or a snapshot from the hub. No torch here."""
 
 import os
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def locate(path: str, revision: str | None, registry: Path) -> Path:
         return _snapshot(path.removeprefix("hub:"), revision)
     local = Path(path).expanduser()
     if not local.exists():
-        hint = f" For a model of the hub write model.path=hub:{path}." if path.count("/") == 1 else ""
+        hint = (
+            f" For a model of the hub write model.path=hub:{path}."
+            if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)
+            else ""
+        )
         raise UserError(f"no such file or folder: model.path={path}.{hint} (registry entries: registry:NAME)")
     return local
 
@@ -45,7 +50,8 @@ def _snapshot(name: str, revision: str | None) -> Path:
     except Exception as error:
         raise UserError(
             f"the model '{name}' is not on this machine and the hub cannot be reached ({type(error).__name__}). "
-            f"Download it where there is a network (`hf download {name} --local-dir DIR`), copy DIR here and give model.path=DIR."
+            f"Download it where there is a network (`hf download {name} --local-dir DIR`), copy DIR here and give "
+            "model.path=DIR."
         ) from error
     return Path(folder)
 

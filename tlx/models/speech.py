@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tlx.data.audio import AudioPreprocessing
-from tlx.models.backbone import Backbone
+from tlx.models.backbone import Backbone, folder_of
 from tlx.models.hugging_face import build_config, build_network, read_pretrained
 from tlx.models.layers import anatomy
 from tlx.models.weights import read_json
@@ -21,6 +23,8 @@ class SpeechBackbone(Backbone):
     """
 
     modality: ClassVar[str] = "audio"
+    network: Any
+    preprocessing: AudioPreprocessing
 
     def __init__(
         self,
@@ -36,7 +40,7 @@ class SpeechBackbone(Backbone):
         settings = build_config(source, config)
         self.network = build_network(settings)
         self.feature_dim = int(settings.hidden_size)
-        saved = read_json(source / "preprocessor_config.json") if source and source.is_dir() else {}
+        saved = read_json(folder_of(source) / "preprocessor_config.json") if source else {}
         extractor = None
         if settings.model_type == "whisper":
             from transformers import WhisperFeatureExtractor
@@ -50,10 +54,10 @@ class SpeechBackbone(Backbone):
             normalize=bool(saved.get("do_normalize", normalize)),
             feature_extractor=extractor,
         )
-        self.layers, self.lora_targets = anatomy(settings.model_type, layer_groups, lora_targets)
+        self.layers, self.lora_targets = anatomy(settings, layer_groups, lora_targets)
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
-        return read_pretrained(path, self.network) or super().read_weights(path)
+        return read_pretrained(path, self.network)
 
     def save_preprocessing(self, folder: Path) -> None:
         """Keep the rate, the normalisation and the architecture beside the weights, as transformers' folders do."""
@@ -71,12 +75,38 @@ class SpeechBackbone(Backbone):
             hidden = self.network(batch["input_features"]).last_hidden_state
             frames = mask[:, ::2][:, : hidden.shape[1]]  # the second convolution halves the 100 Hz mel frames
         else:
+            values, mask = _at_least(_receptive_field(self.network.config), batch["input_values"], mask)
             # Group-norm front ends were trained without a mask; zeros at the end are then part of the signal.
             layer_norm = getattr(self.network.config, "feat_extract_norm", "layer") == "layer"
-            hidden = self.network(batch["input_values"], attention_mask=mask if layer_norm else None).last_hidden_state
+            hidden = self.network(
+                values, attention_mask=mask if layer_norm else None, mask_time_indices=self._unmasked(values)
+            ).last_hidden_state
             frames = self.network._get_feature_vector_attention_mask(hidden.shape[1], mask)
         weights = frames.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+    def _unmasked(self, values: Tensor) -> Tensor | None:
+        """Masks that hide no frame, for clips too short to be masked in training (transformers raises); else None."""
+        frames = int(self.network._get_feat_extract_output_lengths(values.shape[1]))
+        if frames > self.network.config.mask_time_length:
+            return None
+        return torch.zeros(len(values), frames, dtype=torch.bool, device=values.device)
+
+
+def _receptive_field(config: Any) -> int:
+    """How many samples the first frame of a wav2vec 2.0 front end sees."""
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def _at_least(samples: int, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Clips (B, T) and their mask, with the silence after clips shorter than `samples` counted as signal."""
+    missing = max(0, samples - values.shape[1])
+    mask = F.pad(mask, (0, missing)).clone()
+    mask[:, :samples] = 1
+    return F.pad(values, (0, missing)), mask
 
 
 _WHISPER_KEYS = ("feature_size", "sampling_rate", "hop_length", "chunk_length", "n_fft", "padding_value")

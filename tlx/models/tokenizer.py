@@ -5,21 +5,32 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tlx.errors import UserError
+from tlx.models.backbone import folder_of
 
+FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
 def load_tokenizer(source: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer in a folder.
+    """The fast tokenizer in a folder, or beside a weights file.
 
     Raises:
         UserError: there is none.
     """
-    folder = source if source.is_dir() else source.parent
+    folder = folder_of(source)
+    # Without this, transformers makes a tokenizer that knows no word from config.json alone.
+    if not any((folder / name).is_file() for name in FILES):
+        raise UserError(
+            f"no tokenizer in {folder}: weights for text need one of {', '.join(FILES)} beside them. "
+            "Copy the tokenizer's files there, or say model.path=null for random weights and a new vocabulary."
+        )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, PreTrainedTokenizerFast):
+        raise UserError(f"the tokenizer in {folder} is no fast one: save it again so that tokenizer.json exists.")
+    return found
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -1,13 +1,12 @@
 """Registry entries: a folder with a card, the backbone's tensors, and the source task's head.
 
-    <registry>/<name>/card.json              what it is and how it was made
-                      backbone.safetensors   tensors under the names of the backbone's network
-                      head.safetensors       the source task's head
-                      (tokenizer, config)    what the preprocessing needs, in the library's own format
+<registry>/<name>/card.json              what it is and how it was made
+                  backbone.safetensors   tensors under the names of the backbone's network
+                  head.safetensors       the source task's head
+                  (tokenizer, config)    what the preprocessing needs, in the library's own format
 """
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -27,7 +26,7 @@ def entry_folder(registry: Path, name: str) -> Path:
 
 def names(registry: Path) -> list[str]:
     """The entries there are, sorted."""
-    return sorted(p.parent.name for p in registry.glob("*/card.json"))
+    return sorted(p.parent.name for p in registry.glob("[!.]*/card.json"))
 
 
 def find(registry: Path, name: str) -> Path:
@@ -39,7 +38,10 @@ def find(registry: Path, name: str) -> Path:
     folder = entry_folder(registry, name)
     if not (folder / "card.json").is_file():
         raise unknown(
-            "registry entry", name, names(registry), f"Make one with `tlx train … register={name}` (registry: {registry})."
+            "registry entry",
+            name,
+            names(registry),
+            f"Make one with `tlx train … register={name}` (registry: {registry}).",
         )
     return folder
 
@@ -55,7 +57,11 @@ def read_card(folder: Path) -> dict[str, Any]:
 def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
     """Write an entry from a trained TransferModule; all of it or nothing. An older entry of that name is replaced.
 
-    `card` holds the source's data set, scores and identity; names, fingerprint and head are added here.
+    `card` holds the source's data set, scores and identity; names, fingerprint and head are added here. Adapters must
+    have been merged into their layers.
+
+    Raises:
+        UserError: an impossible name.
     """
     from safetensors.torch import save_file
 
@@ -64,19 +70,28 @@ def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
     registry.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=registry, prefix=".making-"))
     try:
-        backbone = {n: t.detach().cpu().contiguous().clone() for n, t in module.backbone.network.state_dict().items()}
-        save_file(backbone, draft / "backbone.safetensors")
-        save_file({n: t.cpu().contiguous().clone() for n, t in module.task.state_dict().items()}, draft / "head.safetensors")
+        save_file(_plain(module.backbone.network), draft / "backbone.safetensors")
+        save_file(_plain(module.task), draft / "head.safetensors")
         save = getattr(module.backbone, "save_preprocessing", None)
         if save is not None:
             save(draft)
         card = {"schema": 1, "name": name, "weights": weights_hash(draft, None), **card}
         (draft / "card.json").write_text(json.dumps(card, indent=1))
         folder = entry_folder(registry, name)
+        older = draft.with_name(f"{draft.name}-older")
         if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(draft, folder)
+            folder.rename(older)
+        draft.rename(folder)
+        shutil.rmtree(older, ignore_errors=True)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return folder
+
+
+def _plain(network: Any) -> dict[str, Any]:
+    """Copies of all tensors on the CPU, without adapters: these are folded into the layers they wrap (`merge`)."""
+    from tlx.strategies.lora import MARK
+
+    state = {n: t for n, t in network.state_dict().items() if not MARK.search(n)}
+    return {n.replace(".base_layer.", "."): t.detach().cpu().contiguous().clone() for n, t in state.items()}

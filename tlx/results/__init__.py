@@ -8,6 +8,7 @@ r.frame(runs).groupby("strategy")["test/accuracy"].describe()
 
 from tlx.results.collect import Run, collect, frame
 from tlx.results.formats import FORMATS, render
+from tlx.results.load import load_model
 from tlx.results.record import read_record, write_record
 from tlx.results.runs import list_runs, print_runs, summary
 from tlx.results.table import Table, build_table
@@ -20,6 +21,7 @@ __all__ = [
     "collect",
     "frame",
     "list_runs",
+    "load_model",
     "print_runs",
     "read_record",
     "render",

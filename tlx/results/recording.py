@@ -107,20 +107,23 @@ class Recording:
         """Put {name: value} into the metrics as prefix/name."""
         self.metrics |= {f"{prefix}/{name}": value for name, value in values.items()}
 
-    def keep(self, module: "TransferModule", test: "ClassificationMeter", data: "Data", frozen: str) -> None:
-        """Keep the trained weights and the test predictions; drop what only a resume needs.
+    def check_frozen(self, frozen: str) -> None:
+        """Note the hash of the frozen part after training.
 
         Raises:
             RuntimeError: a frozen tensor changed.
         """
+        self.details["frozen"]["after"] = frozen
+        if frozen != self.details["frozen"]["before"]:
+            raise RuntimeError("a frozen parameter or buffer changed during training: this run's numbers are void")
+
+    def keep(self, module: "TransferModule", test: "ClassificationMeter", data: "Data") -> None:
+        """Keep the trained weights and the test predictions; drop what only a resume needs."""
         import pandas as pd
         from safetensors.torch import save_file
 
         from tlx.data.fingerprint import file_hash
 
-        self.details["frozen"]["after"] = frozen
-        if frozen != self.details["frozen"]["before"]:
-            raise RuntimeError("a frozen parameter or buffer changed during training: this run's numbers are void")
         state = {n: t.detach().cpu().contiguous().clone() for n, t in module.trained_state().items()}
         save_file(state, self.folder / "best.safetensors")
         self.details["checkpoint"] = file_hash(self.folder / "best.safetensors")
@@ -173,7 +176,7 @@ _CODE: dict[str, Any] = {}
 
 
 def code_version() -> dict[str, Any]:
-    """{"code": commit, "dirty": uncommitted changes} of the checkout that tlx is imported from; asked once per process."""
+    """{"code": commit, "dirty": uncommitted changes} of the checkout that tlx comes from; asked once per process."""
     if not _CODE:
         root = Path(__file__).resolve().parents[2]
 

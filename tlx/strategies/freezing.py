@@ -88,9 +88,13 @@ class Gradual:
             raise UserError(f"strategy.freezing.share={self.share} must lie between 0 and 1.")
         if self.epochs_per_phase is not None and self.steps_per_phase is not None:
             raise UserError("give one of strategy.freezing.epochs_per_phase and .steps_per_phase, not both.")
+        for key in ("epochs_per_phase", "steps_per_phase", "lr_factor"):
+            value = getattr(self, key)
+            if value is not None and not value > 0:
+                raise UserError(f"strategy.freezing.{key}={value} must be positive.")
 
     def phases(self, groups: Sequence[LayerGroup]) -> list[Phase]:
-        lowest = list(range(len(groups) - 1, 0, -self.groups_per_phase)) + [0]
+        lowest = [*range(len(groups) - 1, 0, -self.groups_per_phase), 0]
         share = None if self.epochs_per_phase or self.steps_per_phase else self.share / max(1, len(lowest) - 1)
         return [
             Phase(
@@ -118,6 +122,8 @@ class ProbeThenAll:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise UserError(f"strategy.freezing.share={self.share} must lie between 0 and 1.")
+        if not self.lr_factor > 0:
+            raise UserError(f"strategy.freezing.lr_factor={self.lr_factor} must be positive.")
 
     def phases(self, groups: Sequence[LayerGroup]) -> list[Phase]:
         return [Phase(_names(groups[-1:]), share=self.share), Phase(_names(groups), lr_factor=self.lr_factor)]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,12 @@ class LoRA:
     own. `merge` folds the adapters into W before the final evaluation.
 
     Raises:
-        UserError: no targets for this architecture, targets that match nothing, a rank below 1.
+        UserError: no targets for this architecture, targets that match nothing, or a rank, alpha or dropout out of
+            range.
     """
 
     rank: int = 8
-    alpha: float = 16.0
+    alpha: int = 16
     dropout: float = 0.0
     targets: str | None = None
     merge: bool = False
@@ -34,6 +36,10 @@ class LoRA:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise UserError(f"strategy.adapter.rank={self.rank} must be at least 1.")
+        if not self.alpha > 0:
+            raise UserError(f"strategy.adapter.alpha={self.alpha} must be positive.")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"strategy.adapter.dropout={self.dropout} must lie in [0, 1).")
 
     def inject(self, backbone: Backbone) -> None:
         """Wrap the targeted layers of `backbone.network` in place."""
@@ -41,7 +47,9 @@ class LoRA:
 
         targets = self.targets or backbone.lora_targets
         if not targets:
-            raise UserError("this model names no layers for LoRA: set strategy.adapter.targets to a regular expression.")
+            raise UserError(
+                "this model names no layers for LoRA: set strategy.adapter.targets to a regular expression."
+            )
         if not any(re.fullmatch(targets, name) for name, _ in backbone.network.named_modules()):
             names = [n for n, m in backbone.network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
             raise UserError(
@@ -65,16 +73,30 @@ def merge_adapters(module: nn.Module, probe: dict[str, Tensor]) -> float:
     `probe` is a batch for `module`.
 
     Raises:
-        RuntimeError: the merged network's output differs from the unmerged one's by more than 1e-3.
+        RuntimeError: the merged network's output differs from the unmerged one's by more than 1e-3; the adapters are
+            then apart again.
     """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
     with torch.no_grad():
         before = module(probe)
-        for layer in module.modules():
-            if isinstance(layer, BaseTunerLayer):
-                layer.merge(safe_merge=True)
+        merge(module)
         gap = float((module(probe) - before).abs().max())
     if not gap <= MERGE_BOUND:
-        raise RuntimeError(f"merging the adapters changed the output by {gap:.2e}, over the bound of {MERGE_BOUND:.0e}.")
+        for layer in adapted_layers(module):
+            layer.unmerge()
+        raise RuntimeError(
+            f"merging the adapters changed the output by {gap:.2e}, over the bound of {MERGE_BOUND:.0e}."
+        )
     return gap
+
+
+def merge(module: nn.Module) -> None:
+    """Fold all peft adapters below `module` into their base weights."""
+    for layer in adapted_layers(module):
+        layer.merge(safe_merge=True)
+
+
+def adapted_layers(module: nn.Module) -> list[Any]:
+    """peft's wrappers below `module`, each a layer with its adapter."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]

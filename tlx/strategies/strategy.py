@@ -1,6 +1,6 @@
 """A transfer strategy: initialisation × freezing × learning rates × adapter × weight noise, composed from parts."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import nn
@@ -40,7 +40,9 @@ class TransferStrategy:
         if self.init not in ("pretrained", "scratch") and not self.init.startswith("registry:"):
             raise UserError(f"strategy.init={self.init}: allowed are pretrained, scratch and registry:NAME.")
         if self.init == "scratch" and self.adapter is not None:
-            raise UserError("an adapter on random weights cannot learn: strategy.init=scratch excludes strategy.adapter.")
+            raise UserError(
+                "an adapter on random weights cannot learn: strategy.init=scratch excludes strategy.adapter."
+            )
         if self.mixout is not None and not 0 <= self.mixout <= 1:
             raise UserError(f"strategy.mixout={self.mixout} is a probability and must lie in [0, 1].")
 
@@ -80,10 +82,13 @@ class TransferStrategy:
 def _split(group: LayerGroup, adapter: LoRA) -> tuple[LayerGroup, LayerGroup | None]:
     """A layer group without the adapter's own parameters, and the group of these, at the same depth."""
 
-    def part(names: tuple[str, ...], own: bool) -> tuple[str, ...]:
-        return tuple(n for n in names if adapter.is_own(n) == own)
+    def part(adapts: bool) -> LayerGroup:
+        kept = {
+            kind: tuple(n for n in getattr(group, kind) if adapter.is_own(n) == adapts)
+            for kind in ("parameters", "buffers", "modules")
+        }
+        name = f"{group.name}.lora" if adapts else group.name
+        return LayerGroup(name, depth=group.depth, adapter=adapts, **kept)
 
-    kinds = ("parameters", "buffers", "modules")
-    base = replace(group, **{k: part(getattr(group, k), False) for k in kinds})
-    own = replace(group, name=f"{group.name}.lora", adapter=True, **{k: part(getattr(group, k), True) for k in kinds})
-    return base, own if own.parameters else None
+    own = part(True)
+    return part(False), own if own.parameters else None

@@ -1,66 +1,128 @@
 """Checking every run of a sweep before the first one starts: the user's mistakes cost seconds, not a night."""
 
 import json
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlx.config import instantiate
+from tlx.config import instantiate, one_line
 from tlx.errors import UserError
 from tlx.sweeps.study import Planned
+
+if TYPE_CHECKING:
+    from tlx.data.preprocessing import Preprocessing
 
 
 def check_runs(runs: Sequence[Planned]) -> None:
     """Read each data set, build each model with each strategy, and fit the phases into the training; trains nothing.
 
-    Each different combination is checked once.
+    Each different combination is checked once, and every training subset that a seed draws is decoded.
 
     Raises:
         UserError: the first impossible run; nothing was started.
     """
-    seen: set[str] = set()
+    from tlx.data.dataset import Dataset, encode
+
+    checked: dict[str, Any] = {}
+    decoded: set[str] = set()
     for run in runs:
-        key = json.dumps(_deciding(run.config), sort_keys=True, default=str)
-        if key not in seen:
-            seen.add(key)
-            check_run(run.config)
+        config, first = run.config, _key(_deciding(run.config))
+        known = first in checked
+        if not known:
+            checked[first] = check_run(config)
+        draw = _key([config["dataset"], _subset_seed(config), checked[first].key()])
+        if known and draw not in decoded:
+            dataset: Dataset = instantiate(config["dataset"], "dataset")
+            encode(dataset.load(config["seed"], Path(config["paths"]["cache"])).train, checked[first])
+        decoded.add(draw)
+    for name, times in Counter(run.config["register"] for run in runs).items():
+        if name and times > 1:
+            raise UserError(f"register={name} with {times} runs: each would replace the entry of the one before.")
+
+
+def _key(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 def _deciding(config: dict[str, Any]) -> dict[str, Any]:
     """The parts of a config that can be impossible together; the seed only draws, whichever it is."""
-    kept = {k: config[k] for k in ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")}
+    kept = {k: config[k] for k in ("model", "dataset", "optimizer", "scheduler", "trainer", "logger", "register")}
     return kept | {"strategy": {k: v for k, v in config["strategy"].items() if k != "lr"}}
 
 
-def check_run(config: dict[str, Any]) -> None:
-    """One run of `check_runs`."""
-    import torch
+def _subset_seed(config: dict[str, Any]) -> int | None:
+    """The run's seed where it draws the training examples."""
+    drawn = config["dataset"].get("train_size") is not None and config["dataset"].get("subset_seed") is None
+    return config["seed"] if drawn else None
 
+
+def check_run(config: dict[str, Any]) -> "Preprocessing":
+    """Check one run; returns how its model wants its inputs.
+
+    Raises:
+        UserError: it is impossible.
+    """
     from tlx.data.sampling import EpochBatchSampler
+    from tlx.loggers import check_loggers
     from tlx.train import assemble
 
-    if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu, but torch sees no GPU on this machine: say cpu or auto.")
-    dataset = instantiate(config["dataset"], "dataset")
-    check = dataset.augmentation
+    _check_trainer(config)
+    check_loggers(config)
+    _check_register(config)
     data, module, _ = assemble(config)
-    if check:
-        module.backbone.preprocessing.check_augmentation(check)
+    preprocessing = module.backbone.preprocessing
+    if augmentation := config["dataset"].get("augmentation"):
+        preprocessing.check_augmentation(augmentation)  # type: ignore[attr-defined]
     options = config["trainer"]
-    batches = len(EpochBatchSampler(len(data.train), options["batch_size"], config["seed"]))
-    per_epoch = -(-batches // options["accumulate"])
+    per_epoch = -(-len(EpochBatchSampler(len(data.train), options["batch_size"], 0)) // options["accumulate"])
+    total = per_epoch * options["max_epochs"]
     assert module.plan is not None
-    module.plan.boundaries(per_epoch * options["max_epochs"], per_epoch)
-    module.make_optimizer(module.plan.optimizer_groups(module, module.lr, module.weight_decay))
+    module.plan.boundaries(total, per_epoch)
+    try:
+        module.make_optimizer(module.plan.optimizer_groups(module, module.lr, module.weight_decay))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the optimizer cannot be built: {one_line(error)}.") from error
+    try:
+        float(module.schedule(0, total))
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"the scheduler does not work: {one_line(error)}.") from error
+    return preprocessing
+
+
+def _check_trainer(config: dict[str, Any]) -> None:
+    """What the machine or Lightning cannot do together."""
+    import torch
+
+    options, gpu = config["trainer"], torch.cuda.is_available()
+    if options["accelerator"] == "gpu" and not gpu:
+        raise UserError("trainer.accelerator=gpu, but torch sees no GPU on this machine: say cpu or auto.")
+    if options["precision"] == "16-mixed":
+        if options["accelerator"] == "cpu" or not gpu:
+            raise UserError("trainer.precision=16-mixed needs a GPU: on a CPU say bf16-mixed or 32-true.")
+        if options["gradient_clip"] is not None and config["optimizer"].get("fused"):
+            raise UserError(
+                "trainer.precision=16-mixed scales gradients, which a fused optimizer undoes itself, so they cannot be "
+                "clipped: say optimizer.fused=false, trainer.gradient_clip=null or trainer.precision=bf16-mixed."
+            )
+
+
+def _check_register(config: dict[str, Any]) -> None:
+    adapter = config["strategy"].get("adapter")
+    if config["register"] and adapter and not adapter["merge"]:
+        raise UserError("a registry entry has no adapters: register=NAME needs strategy.adapter.merge=true here.")
 
 
 def writable(folder: Path) -> None:
     """Make a folder, or say why not.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}.") from error

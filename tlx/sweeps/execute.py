@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tlx.config import Composer, composer
+from tlx.config import Composer, composer, instantiate
 from tlx.errors import RunFailed
+from tlx.registry.entries import PREFIX
 from tlx.results.record import read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.progress import StudyProgress
@@ -41,11 +42,15 @@ def prepare(compose: Composer, overrides: Sequence[str], multirun: bool) -> list
         UserError: anything wrong with any run; nothing was started.
     """
     composed = compose_all(compose, overrides, multirun)
+    for cache in {run.config["paths"]["cache"] for run in composed}:
+        writable(Path(cache))
     for run in composed:
         pretrain_if_missing(compose, run.config, run.choices)
     runs = list({run.folder: run for run in map(plan_run, composed)}.values())
-    todo = [run for run in runs if run.config["force"] or not run.finished]
+    todo = unfinished(runs)
     check_runs(todo)
+    for registry in {run.config["paths"]["registry"] for run in todo if run.config["register"]}:
+        writable(Path(registry))
     for root in {run.folder.parent for run in runs}:
         writable(root)
     write_study(runs)
@@ -57,27 +62,33 @@ def pretrain_if_missing(compose: Composer, config: dict[str, Any], choices: dict
 
     The run is an ordinary one; it lies under <registry>/runs.
     """
-    path, recipe = config["model"].get("path") or "", config["model"].get("pretrain")
-    registry = Path(config["paths"]["registry"])
-    name = path.removeprefix("registry:")
-    if not path.startswith("registry:") or not recipe or (registry / name / "card.json").is_file():
+    recipe, registry = config["model"].get("pretrain"), Path(config["paths"]["registry"])
+    init = config["strategy"]["init"]
+    path = init if init.startswith(PREFIX) else config["model"].get("path") or ""
+    name = path.removeprefix(PREFIX)
+    if not recipe or not path.startswith(PREFIX) or (registry / name / "card.json").is_file():
         return
     from filelock import FileLock
 
+    from tlx.data.dataset import Dataset
+
+    words = [
+        f"model={choices['model']}",
+        "strategy=scratch",
+        "study=pretraining",
+        f"register={name}",
+        f"paths.runs={registry / 'runs'}",
+        f"paths.registry={registry}",
+        f"paths.cache={config['paths']['cache']}",
+        *recipe,
+    ]
+    if compose(words).config["model"]["path"] != path:
+        return  # an entry of the user's own, which the recipe does not make
+    # What is wrong with the target's data is said before minutes are spent.
+    dataset: Dataset = instantiate(config["dataset"], "dataset")
+    dataset.load(config["seed"], Path(config["paths"]["cache"]))
     writable(registry)
-    source = compose(
-        [
-            f"model={choices['model']}",
-            "model.path=null",
-            "strategy=scratch",
-            "study=pretraining",
-            f"register={name}",
-            f"paths.runs={registry / 'runs'}",
-            f"paths.registry={registry}",
-            f"paths.cache={config['paths']['cache']}",
-            *recipe,
-        ]
-    )
+    source = compose([*words, "model.path=null"])
     with FileLock(registry / f".{name}.lock"):
         if (registry / name / "card.json").is_file():
             return
@@ -90,12 +101,21 @@ def pretrain_if_missing(compose: Composer, config: dict[str, Any], choices: dict
             raise RunFailed(f"pretraining {name} failed: {record['error']['message']} ({run.folder / 'record.json'})")
 
 
+def unfinished(runs: Sequence[Planned]) -> list[Planned]:
+    """The runs that are still to be done, or are to be done again (force).
+
+    Raises:
+        UserError: a run's folder holds the record of another run.
+    """
+    return [run for run in runs if not run.finished or run.config["force"]]
+
+
 def execute(runs: Sequence[Planned]) -> list[Planned]:
     """Do the runs that are not finished, one after the other; a failing run is recorded and the next one starts.
 
     Returns the failed runs. An interruption (Ctrl-C) ends the sweep.
     """
-    todo = [run for run in runs if run.config["force"] or not run.finished]
+    todo = unfinished(runs)
     failed = []
     with StudyProgress(len(runs), done=len(runs) - len(todo)) as progress:
         for run in todo:
@@ -131,4 +151,3 @@ def make_room(folder: Path) -> None:
             part.rename(keep / part.name)
     # The record is copied, not moved: the new attempt takes its number from it, and there is always one.
     shutil.copy2(folder / "record.json", keep / "record.json")
-

@@ -9,6 +9,7 @@ from typing import Any
 from tlx.config import Composed, Composer
 from tlx.errors import UserError
 from tlx.identity import identify
+from tlx.registry.entries import entry_folder, read_card
 from tlx.results.jsonfile import write_json
 from tlx.results.record import read_record
 
@@ -22,7 +23,7 @@ class Planned:
 
     @property
     def finished(self) -> bool:
-        """Whether its folder holds a completed record.
+        """Whether its folder holds a completed record, and the registry the entry that the run is to make.
 
         Raises:
             UserError: the folder holds the record of another run.
@@ -31,8 +32,18 @@ class Planned:
         if record is None:
             return False
         if record["identity"] != self.config["run"]["identity"]:
-            raise UserError(f"the folder {self.folder} belongs to another run ({record['identity'][:10]}): move it away.")
-        return record["status"] == "completed"
+            raise UserError(
+                f"the folder {self.folder} belongs to another run ({record['identity'][:10]}): move it away."
+            )
+        return record["status"] == "completed" and self._registered
+
+    @property
+    def _registered(self) -> bool:
+        name = self.config["register"]
+        folder = entry_folder(Path(self.config["paths"]["registry"]), name) if name else None
+        if folder is None:
+            return True
+        return (folder / "card.json").is_file() and read_card(folder).get("run") == self.config["run"]["identity"]
 
 
 def study_name(config: dict[str, Any], choices: dict[str, Any]) -> str:

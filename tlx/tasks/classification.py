@@ -78,4 +78,4 @@ class ClassificationMeter:
 
 
 # Which way is better, by a metric's last name: the record carries it, so that a gain is always positive = better.
-DIRECTIONS = {name: "higher" for name in METRICS} | {"loss": "lower"}
+DIRECTIONS = dict.fromkeys(METRICS, "higher") | {"loss": "lower"}

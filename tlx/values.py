@@ -1,0 +1,172 @@
+"""What the values of a composed config may be: the keys, types and ranges that hold for every run. No torch here."""
+
+import functools
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tlx.errors import UserError, unknown
+
+_ABSENT = object()
+
+
+def _whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[\w][\w.-]*", value) is not None
+
+
+def _part(value: Any) -> bool:
+    return isinstance(value, dict) and _text(value.get("_target_"))
+
+
+_PART = ("keys with `_target_`, the dotted name of a class or function", _part)
+_FOLDER = ("a folder", _text)
+# dotted key -> (what is allowed, in words; the test)
+VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "seed": ("a whole number from 0 to 4294967295", lambda v: _whole(v, 0, 2**32 - 1)),
+    "force": ("true or false", lambda v: isinstance(v, bool)),
+    "selection": ("best or last", lambda v: v in ("best", "last")),
+    "cache": ("off, the only mode so far", lambda v: v == "off"),
+    "study": ("a folder name of letters, digits, '.', '_' and '-'", lambda v: v is None or _name(v)),
+    "register": ("a name of letters, digits, '.', '_' and '-'", lambda v: v is None or _name(v)),
+    "paths.runs": _FOLDER,
+    "paths.registry": _FOLDER,
+    "paths.cache": _FOLDER,
+    "model": _PART,
+    "model.modality": ("text, image or audio", lambda v: v in ("text", "image", "audio")),
+    "model.path": ("a folder, a file, registry:NAME, hub:OWNER/NAME or null", lambda v: v is None or _text(v)),
+    "dataset": _PART,
+    "dataset.modality": ("text, image or audio", lambda v: v in ("text", "image", "audio")),
+    "dataset.monitor": ("the name of a metric", _text),
+    "dataset.split_seed": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
+    "dataset.subset_seed": ("a whole number ≥ 0, or null", lambda v: v is None or _whole(v, 0)),
+    "strategy": _PART,
+    "strategy.init": (
+        "pretrained, scratch or registry:NAME",
+        lambda v: v in ("pretrained", "scratch") or (_text(v) and v.startswith("registry:")),
+    ),
+    "strategy.freezing": _PART,
+    "strategy.learning_rates": _PART,
+    "optimizer": _PART,
+    "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
+    "optimizer.weight_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
+    "scheduler": _PART,
+    "trainer.max_epochs": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
+    "trainer.batch_size": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
+    "trainer.eval_batch_size": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
+    "trainer.accumulate": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
+    "trainer.gradient_clip": ("a number > 0, or null", lambda v: v is None or (_number(v) and v > 0)),
+    "trainer.precision": ("32-true, bf16-mixed or 16-mixed", lambda v: v in ("32-true", "bf16-mixed", "16-mixed")),
+    "trainer.patience": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
+    "trainer.accelerator": ("cpu, gpu or auto", lambda v: v in ("cpu", "gpu", "auto")),
+    "trainer.devices": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
+    "trainer.threads": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
+    "trainer.workers": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
+    "trainer.head_dropout": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
+    "logger.wandb.mode": ("offline or online", lambda v: v in ("offline", "online")),
+    "logger.wandb.project": ("a name", _text),
+}
+# Where a yaml may leave the key out: its class has a default, or nothing is asked for.
+OPTIONAL = ("model.path", "dataset.split_seed", "dataset.subset_seed", "logger.wandb.mode", "logger.wandb.project")
+
+
+def check_values(config: dict[str, Any]) -> None:
+    """Check the keys and values that every run has, and that model and data set go together.
+
+    What belongs to one class alone (a strategy's rank, a model's pooling) is checked where it is built.
+
+    Raises:
+        UserError: the key, the value given and what is allowed.
+    """
+    for section, allowed in known_keys().items():
+        node = _look(config, section) if section else config
+        if not isinstance(node, dict):
+            if node is None:
+                continue
+            raise UserError(f"{section} must hold the keys {', '.join(allowed)}.")
+        for key in node:
+            if key not in allowed:
+                raise unknown(f"key in {section}" if section else "key", key, allowed)
+        for key in allowed:
+            if key not in node:
+                raise UserError(
+                    f"{f'{section}.{key}'.lstrip('.')} is missing. A yaml of your own may begin with one of ours: "
+                    "`defaults: [NAME, _self_]`."
+                )
+    for key, (words, fits) in VALUES.items():
+        value = _look(config, key)
+        if value is _ABSENT and key in OPTIONAL:
+            continue
+        if value is _ABSENT:
+            raise UserError(f"{key} is missing: give {words}.")
+        if not fits(value):
+            raise UserError(f"{key}={_shown(value)} is not allowed: give {words}.")
+    for key, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{key}={value} is not allowed: give a finite number.")
+    have, want = config["model"]["modality"], config["dataset"]["modality"]
+    if have != want:
+        raise UserError(
+            f"the model takes {have} and the data set holds {want}: choose a model and a data set of one modality."
+        )
+
+
+@functools.cache
+def known_keys() -> dict[str, list[str]]:
+    """The keys of the sections that have no class to check them ("" is the top), read from our own yamls."""
+    import yaml
+
+    from tlx.config import CONFIG_DIR
+
+    def read(name: str) -> dict[str, Any]:
+        return yaml.safe_load((Path(CONFIG_DIR) / name).read_text())
+
+    train = read("train.yaml")
+    groups = [g for entry in train["defaults"] if isinstance(entry, dict) for g in entry if g != "experiment"]
+    wandb = read("logger/wandb.yaml")
+    return {
+        "": [k for k in train if k != "defaults"] + groups,
+        "paths": list(train["paths"]),
+        "trainer": list(read("trainer/default.yaml")),
+        "logger": list(wandb),
+        "logger.wandb": list(wandb["wandb"]),
+    }
+
+
+def _look(config: Any, dotted: str) -> Any:
+    """The value at a dotted key, or _ABSENT."""
+    for part in dotted.split("."):
+        if not isinstance(config, dict) or part not in config:
+            return _ABSENT
+        config = config[part]
+    return config
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _leaves(value, f"{key}.{number}")
+    else:
+        yield key, node
+
+
+def _shown(value: Any) -> str:
+    """A value as the user would write it on the command line."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
