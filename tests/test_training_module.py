@@ -168,18 +168,18 @@ def test_what_is_never_trained_is_not_in_the_checkpoint_and_loading_leaves_it_al
     assert not any("hyper_parameters" in key for key in stored)
 
 
-def test_scoring_leaves_modes_statistics_and_gradients_as_they_were() -> None:
+def test_scoring_leaves_modes_statistics_gradients_and_generators_as_they_were() -> None:
     module = build().train()
     module.backbone.network.stem.eval()
     modes = {n: m.training for n, m in module.named_modules()}
     before = {n: t.clone() for n, t in module.state_dict().items()}
-    generator = torch.get_rng_state()
-    first = score(module, module.task, data(), forward=module).compute()
+    batches, generator = list(data()), torch.get_rng_state()
+    first = score(module, module.task, batches, forward=module).compute()
     assert {n: m.training for n, m in module.named_modules()} == modes
     assert all(torch.equal(before[n], t) for n, t in module.state_dict().items())
     assert all(p.grad is None for p in module.parameters()) and torch.is_grad_enabled()
-    assert first == score(module, module.task, data(), forward=module).compute()
-    del generator
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert first == score(module, module.task, batches, forward=module).compute()
 
 
 def test_an_error_while_scoring_leaves_the_modes_too() -> None:

@@ -61,6 +61,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "strategy.freezing": _PART,
     "strategy.learning_rates": _PART,
+    "strategy.adapter": ("null, or " + _PART[0], lambda v: v is None or _part(v)),
     "optimizer": _PART,
     "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
     "optimizer.weight_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
@@ -81,7 +82,14 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "logger.wandb.project": ("a name", _text),
 }
 # Where a yaml may leave the key out: its class has a default, or nothing is asked for.
-OPTIONAL = ("model.path", "dataset.split_seed", "dataset.subset_seed", "logger.wandb.mode", "logger.wandb.project")
+OPTIONAL = (
+    "model.path",
+    "dataset.split_seed",
+    "dataset.subset_seed",
+    "strategy.adapter",
+    "logger.wandb.mode",
+    "logger.wandb.project",
+)
 
 
 def check_values(config: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def test_a_frozen_prefix_gives_the_same_twice_in_train_mode(contract, name):
     module = contract.plan(backbone, TransferStrategy(freezing=Gradual()))
     batch = contract.batch(backbone, contract.raw(backbone))
     phases = len(module.plan.phases)
-    for phase in {0, phases // 2, phases - 2}:
+    for phase in sorted({0, 1, phases // 2, phases - 2}):
         first, *others = (contract.frozen_outputs(module, phase, batch) for _ in range(4))
         assert first, "a frozen prefix with no layer in it"
         for other in others:

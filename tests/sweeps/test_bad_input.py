@@ -86,6 +86,7 @@ def test_unknown_names(tlx, words: str, parts: list[str]) -> None:
         ("strategy.mixout=2", "probability"),
         ("strategy.init=pretraind", "registry:NAME"),
         ("strategy.freezing=null", "_target_"),
+        ("strategy.adapter=3", "null, or keys with `_target_`"),
         ("model.size=x", "a whole number or null"),
         ("model.path=null", "strategy=scratch"),
         ("model.path=/no/such/folder", "no such file or folder"),
