@@ -2,6 +2,8 @@
 
 import math
 
+from tlx.errors import UserError
+
 
 def linear(step: int, total: int, warmup: float = 0.1) -> float:
     """Linear warm-up over `warmup` (a share of `total` steps), then linear decay to 0."""
@@ -26,12 +28,16 @@ def slanted_triangular(step: int, total: int, cut: float = 0.1, ratio: float = 3
 
     (1 + p · (ratio − 1)) / ratio with p the height of the triangle at this step: Howard & Ruder 2018, eq. 3.
     """
+    if not 0 <= cut <= 1 or ratio < 1:
+        raise UserError(f"scheduler.cut={cut} must lie in [0, 1], and scheduler.ratio={ratio} be at least 1.")
     top = max(1, math.floor(total * cut))
     height = step / top if step < top else 1 - (step - top) / max(1, total - top)
     return (1 + max(0.0, height) * (ratio - 1)) / ratio
 
 
 def _steps(warmup: float, total: int) -> int:
+    if not 0 <= warmup <= 1:
+        raise UserError(f"scheduler.warmup={warmup} is a share of all steps and must lie in [0, 1].")
     return round(warmup * total)
 
 

@@ -62,6 +62,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "strategy.freezing": _PART,
     "strategy.learning_rates": _PART,
     "strategy.adapter": ("null, or " + _PART[0], lambda v: v is None or _part(v)),
+    "strategy.mixout": ("a number or null", lambda v: v is None or _number(v)),
     "optimizer": _PART,
     "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
     "optimizer.weight_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
@@ -86,7 +87,6 @@ OPTIONAL = (
     "model.path",
     "dataset.split_seed",
     "dataset.subset_seed",
-    "strategy.adapter",
     "logger.wandb.mode",
     "logger.wandb.project",
 )

@@ -61,7 +61,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "wav2vec2": _SMALL_WAV2VEC2,
     "hubert": _SMALL_WAV2VEC2,
     "wavlm": _SMALL_WAV2VEC2,
-    # Ten seconds are the least that leave room for max_seconds' default.
     "whisper": {
         "d_model": 32,
         "encoder_layers": 2,
@@ -289,7 +288,6 @@ def frozen_outputs(module: TransferModule, phase: int, batch: dict[str, Tensor])
 class Contract:
     """The checks and the models together, as one fixture."""
 
-    raw_of = staticmethod(raw_examples)
     batch = staticmethod(batch_of)
     features = staticmethod(features_of)
     plan = staticmethod(planned_module)

@@ -19,6 +19,7 @@ from transformers import (
 
 from tlx.errors import UserError
 from tlx.strategies.freezing import Gradual
+from tlx.strategies.lora import LoRA
 from tlx.strategies.strategy import TransferStrategy
 
 YAML = {p.stem: p.read_text() for p in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
@@ -38,13 +39,10 @@ HEADS = {
 }
 # Turned up where frozen layers must not be random: masking, LayerDrop and functional dropout live in containers.
 RANDOMNESS = {"layerdrop": 0.5, "encoder_layerdrop": 0.5, "dropout": 0.3, "mask_time_prob": 0.5}
-# Parameters without a gradient by design: (regular expression over names, reason).
-NO_GRADIENT: list[tuple[str, str]] = []
-# Group-norm front ends were trained without a mask: the zeros after a clip are signal to them (Baevski et al. 2020).
-PADDING_IS_SIGNAL = "clips of one length only: padding changes the statistics of a group-norm front end"
 
 
 def padding_is_signal(backbone) -> bool:
+    """Whether it has a group-norm front end: trained without a mask, the zeros after a clip change its statistics."""
     return getattr(getattr(backbone.network, "config", None), "feat_extract_norm", None) == "group"
 
 
@@ -92,8 +90,24 @@ def test_what_is_frozen_rests_and_what_is_trained_moves(contract, name, strategy
     last = len(module.plan.phases) - 1
     assert module.plan.phases[last].trainable == {g.name for g in module.plan.groups}
     watch = contract.train(module, batch, sorted({0, min(1, last), last // 2, last}))
-    unexplained = [n for n in watch.unmoved if not any(re.fullmatch(pattern, n) for pattern, _ in NO_GRADIENT)]
-    assert not unexplained, "trained, but never with a gradient"
+    assert not watch.unmoved, "trained, but never with a gradient"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_adapters_start_from_the_network_they_adapt_and_alone_are_trained(contract, name):
+    backbone = contract.build(name)
+    batch = contract.batch(backbone, contract.raw(backbone))
+    with torch.no_grad():
+        for parameter in backbone.parameters():  # residual branches that start at zero let nothing through
+            parameter += 0.02 * torch.randn_like(parameter)
+    base = contract.features(backbone, batch)
+    module = contract.plan(backbone, TransferStrategy(adapter=LoRA(rank=2)))
+    torch.testing.assert_close(contract.features(backbone, batch), base)
+    watch = contract.train(module, batch, [0])
+    assert not watch.unmoved
+    trained = [n for g in module.plan.groups if g.name in module.plan.ever_trainable for n in g.parameters]
+    assert all("lora_" in n or n.startswith("task.") for n in trained)
+    assert not torch.allclose(contract.features(backbone, batch), base)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -124,7 +138,6 @@ def test_features_are_vectors_that_do_not_depend_on_the_batch(contract, name):
     backbone = contract.build(name)
     raw = contract.raw(backbone)
     if padding_is_signal(backbone):
-        print(PADDING_IS_SIGNAL)
         raw = [raw[0], (raw[1][0][: len(raw[0][0])], raw[1][1])]
     together = contract.features(backbone, contract.batch(backbone, raw))
     assert together.shape == (len(raw), backbone.feature_dim)

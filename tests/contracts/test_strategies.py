@@ -24,6 +24,13 @@ from tlx.train import assemble, make_trainer
 
 NAMES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "configs/strategy").glob("*.yaml"))
 MODELS = {"tiny_vision": "local_image", "tiny_text": "local_text", "tiny_speech": "local_audio"}
+# What is known not to work: (strategy, model) -> why. A line goes when the test passes.
+BROKEN = {("mixout", "tiny_speech"): "Mixout does not pass over layers whose weight is a parametrisation (weight norm)"}
+CELLS = [
+    pytest.param(s, m, marks=[pytest.mark.xfail(strict=True, reason=BROKEN[s, m])] if (s, m) in BROKEN else [])
+    for s in NAMES
+    for m in MODELS
+]
 SIZES = {"train": 24, "validation": 6, "test": 6}
 EPOCHS, BATCH = 4, 8
 STEPS = EPOCHS * SIZES["train"] // BATCH  # 12: enough for the phases of all presets
@@ -121,8 +128,7 @@ def test_all_strategy_yamls_are_found():
     assert {"scratch", "full", "feature_extraction", "lora"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("strategy", NAMES)
+@pytest.mark.parametrize(("strategy", "model"), CELLS)
 def test_a_strategy_trains_what_it_says_and_repeats(contract, compose, place, strategy, model, tmp_path):
     config = composed(compose, place, model, strategy)
     module, watching, trainer = fit(contract, config, tmp_path / "a")
@@ -139,8 +145,9 @@ def test_a_strategy_trains_what_it_says_and_repeats(contract, compose, place, st
     assert repeated.losses == watching.losses
     for name, tensor in again.state_dict().items():
         assert torch.equal(tensor, module.state_dict()[name]), name
-    _, other, _ = fit(contract, config | {"seed": 1}, tmp_path / "c")
-    assert other.losses != watching.losses
+    if strategy == "full":  # seeds are no strategy's business: once is enough
+        ones = [fit(contract, config | {"seed": 1}, tmp_path / folder)[1].losses for folder in "cd"]
+        assert ones[0] == ones[1] != watching.losses
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -117,7 +117,7 @@ def test_weights_without_their_tokenizer_are_refused(folder):
     # transformers would make a tokenizer that knows no word.
     (folder / "tokenizer.json").unlink()
     for source in (folder, folder / "model.safetensors"):
-        with pytest.raises(UserError, match="no tokenizer in .*beside them"):
+        with pytest.raises(UserError, match=r"no tokenizer in .*beside them"):
             build({}, source=source)
 
 
@@ -158,7 +158,7 @@ def test_damaged_and_missing_weights_are_readable_errors(folder):
     with pytest.raises(UserError, match="cannot be read as weights"):
         backbone.load(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="no file named model.safetensors"):
+    with pytest.raises(UserError, match=r"no file named model\.safetensors"):
         backbone.load(folder)
 
 

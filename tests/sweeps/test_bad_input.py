@@ -244,6 +244,7 @@ def user_yaml(folder: Path, name: str, text: str) -> str:
         ("model/mine", "defaults: [tiny_vision, _self_]\nsizee: 3\n", "'size'"),
         ("strategy/mine", "defaults: [full, _self_]\nlr: ${model.lr.ful}\n", "model.lr.ful"),
         ("strategy/mine", "defaults: [full, _self_]\nfreezing: {_target_: tlx.no.Such}\n", "tlx.no"),
+        ("strategy/mine", "_target_: tlx.strategies.strategy.TransferStrategy\ninit: scratch\nlr: 1\n", "is missing"),
         ("optimizer/mine", "defaults: [adamw, _self_]\nmomentum: 0.9\n", "'momentum'"),
         ("experiment/mine", "# @package _global_\ndefaults:\n  - override /modle: tiny_vision\n", "'model'"),
         ("experiment/mine", "# @package _global_\nepochs: 3\n", "unknown key 'epochs'"),

@@ -34,6 +34,15 @@ class Preprocessing(Protocol):
         """A random variant of an encoded example; never changes the example itself."""
         ...
 
+    @classmethod
+    def check_augmentation(cls, augmentation: Any) -> dict[str, Any]:
+        """The options switched on.
+
+        Raises:
+            tlx.errors.UserError: an unknown option (nearest match) or an impossible value.
+        """
+        ...
+
     def collate(self, examples: Sequence[Any]) -> dict[str, Tensor]:
         """A batch: the keyword inputs of the backbone's network."""
         ...

@@ -32,13 +32,11 @@ _WAV2VEC2 = Anatomy(
     r".*attention\.(q_proj|v_proj)",
 )
 # The large models are pre-norm (do_stable_layer_norm): there encoder.layer_norm comes after the last layer.
-_WAV2VEC2_PRE_NORM = _WAV2VEC2._replace(
-    layers=(
-        ("features", r"feature_extractor\."),
-        ("projection", r"masked_spec_embed|feature_projection\.|encoder\.pos_conv_embed\."),
-        ("layer", r"encoder\.layers\.(\d+)\."),
-        ("+", r"encoder\.layer_norm\."),
-    )
+_WAV2VEC2_PRE_NORM: Layers = (
+    ("features", r"feature_extractor\."),
+    ("projection", r"masked_spec_embed|feature_projection\.|encoder\.pos_conv_embed\."),
+    ("layer", r"encoder\.layers\.(\d+)\."),
+    ("+", r"encoder\.layer_norm\."),
 )
 
 ANATOMY: dict[str, Anatomy] = {
@@ -59,7 +57,8 @@ ANATOMY: dict[str, Anatomy] = {
     ),
     "wav2vec2": _WAV2VEC2,
     "hubert": _WAV2VEC2,
-    "wavlm": _WAV2VEC2,
+    # Its attention takes the projections' weights and never calls them: an adapter there would have no effect.
+    "wavlm": _WAV2VEC2._replace(lora_targets=r".*feed_forward\.(intermediate_dense|output_dense)"),
     "whisper": Anatomy(
         (("features", r"conv\d\.|embed_positions\."), ("layer", r"layers\.(\d+)\."), ("+", r"layer_norm\.")),
         r".*self_attn\.(q_proj|v_proj)",
@@ -82,7 +81,7 @@ def anatomy(config: "PretrainedConfig", stated: Layers | None, lora_targets: str
             "For another architecture, list its layers in the model's yaml: `layer_groups: [[name, regex], …]`.",
         )
     known = ANATOMY.get(model_type)
-    if known is _WAV2VEC2 and config.do_stable_layer_norm:
-        known = _WAV2VEC2_PRE_NORM
+    if known and known.layers is _WAV2VEC2.layers and config.do_stable_layer_norm:
+        known = known._replace(layers=_WAV2VEC2_PRE_NORM)
     layers = stated if stated is not None else known.layers if known else ()
     return Anatomy(layers, lora_targets or (known.lora_targets if known else ""))

@@ -50,6 +50,10 @@ class LoRA:
             raise UserError(
                 "this model names no layers for LoRA: set strategy.adapter.targets to a regular expression."
             )
+        try:
+            re.compile(targets)
+        except re.error as error:
+            raise UserError(f"strategy.adapter.targets={targets!r} is no regular expression: {error}.") from error
         if not any(re.fullmatch(targets, name) for name, _ in backbone.network.named_modules()):
             names = [n for n, m in backbone.network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
             raise UserError(

@@ -74,7 +74,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     data, module, _ = assemble(config)
     preprocessing = module.backbone.preprocessing
     if augmentation := config["dataset"].get("augmentation"):
-        preprocessing.check_augmentation(augmentation)  # type: ignore[attr-defined]
+        preprocessing.check_augmentation(augmentation)
     options = config["trainer"]
     per_epoch = -(-len(EpochBatchSampler(len(data.train), options["batch_size"], 0)) // options["accumulate"])
     total = per_epoch * options["max_epochs"]
