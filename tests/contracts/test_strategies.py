@@ -25,12 +25,7 @@ from tlx.train import assemble, make_trainer
 NAMES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "configs/strategy").glob("*.yaml"))
 MODELS = {"tiny_vision": "local_image", "tiny_text": "local_text", "tiny_speech": "local_audio"}
 # What is known not to work: (strategy, model) -> why. A line goes when the test passes.
-BROKEN = {("mixout", "tiny_speech"): "Mixout does not pass over layers whose weight is a parametrisation (weight norm)"}
-CELLS = [
-    pytest.param(s, m, marks=[pytest.mark.xfail(strict=True, reason=BROKEN[s, m])] if (s, m) in BROKEN else [])
-    for s in NAMES
-    for m in MODELS
-]
+CELLS = [(s, m) for s in NAMES for m in MODELS]
 SIZES = {"train": 24, "validation": 6, "test": 6}
 EPOCHS, BATCH = 4, 8
 STEPS = EPOCHS * SIZES["train"] // BATCH  # 12: enough for the phases of all presets

@@ -41,7 +41,11 @@ class Mixout(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for name, layer in pl_module.named_modules():
-            if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)) and self.select(name, layer):
+            # A weight that is computed from other parameters (weight norm) is no parameter to put back.
+            own = isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)) and "weight" in dict(
+                layer.named_parameters(recurse=False)
+            )
+            if own and self.select(name, layer):
                 # On resume the checkpoint's copy was loaded before: the live weights have moved by then.
                 kept = self.pretrained.setdefault(name, layer.weight.detach().clone())
                 self.pretrained[name] = kept.to(layer.weight.device)
