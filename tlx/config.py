@@ -194,11 +194,14 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         search.append("user", f"file://{Path(user).resolve()}")
     search.append("main", f"file://{CONFIG_DIR}")
     search.append("schema", "structured://")
-    GlobalHydra.instance().clear()
+    # Hydra keeps one of itself per process; ours is held here alone, so that a caller's own Hydra can stand beside it.
+    state = GlobalHydra.instance()
+    kept, state.hydra = state.hydra, None
     try:
-        yield Composer(Hydra.create_main_hydra2("tlx", search))
+        made = Hydra.create_main_hydra2("tlx", search)
     finally:
-        GlobalHydra.instance().clear()
+        state.hydra = kept
+    yield Composer(made)
 
 
 def one_line(error: BaseException) -> str:
