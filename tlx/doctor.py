@@ -16,12 +16,12 @@ OPTIONAL = {
 
 def examine() -> tuple[list[str], bool]:
     """Lines to print, and whether everything that is needed is there."""
-    from tlx.results.recording import versions
+    from tlx.results.recording import PACKAGES, versions
 
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
     found = versions()
     healthy = True
-    for package in ("torch", "lightning", "torchmetrics", "transformers", "timm", "peft", "numpy", "scikit-learn"):
+    for package in PACKAGES:
         lines.append(f"{'ok ' if found[package] else 'NO '} {package} {found[package] or 'is missing: make setup'}")
         healthy &= bool(found[package])
     for package, what in OPTIONAL.items():

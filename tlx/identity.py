@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlx.errors import UserError
 from tlx.models.location import locate, weights_hash
 
 # Where things lie, how they are shown and what they are kept as changes no result. `lr` and `pretrain` are sources of
@@ -86,8 +87,6 @@ def weights_place(config: dict[str, Any]) -> Path | None:
     if path is None:
         if init == "scratch":
             return None
-        from tlx.errors import UserError
-
         raise UserError(
             "this model has no weights of its own: give model.path=FOLDER_OR_FILE (or registry:NAME), "
             "or train from random weights with strategy=scratch."

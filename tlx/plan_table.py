@@ -21,16 +21,17 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         composed = compose(overrides)
         writable(Path(composed.config["paths"]["cache"]))
         pretrain_if_missing(compose, composed.config, composed.choices)
-    from tlx.data.sampling import EpochBatchSampler
+    from tlx.data.sampling import training_steps
     from tlx.train import assemble
 
     config = composed.config
-    data, module, _ = assemble(config)
+    data, module = assemble(config)
     plan = module.plan
     assert plan is not None
     options = config["trainer"]
-    per_epoch = -(-len(EpochBatchSampler(len(data.train), options["batch_size"], 0)) // options["accumulate"])
-    total = per_epoch * options["max_epochs"]
+    total, per_epoch = training_steps(
+        len(data.train), options["batch_size"], options["accumulate"], options["max_epochs"]
+    )
     starts = plan.boundaries(total, per_epoch)
     rows = plan.rows(module)
     console = Console(width=None if Console().is_terminal else 160)

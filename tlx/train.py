@@ -38,7 +38,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         quiet_lightning()
         set_threads(config["trainer"]["threads"])
         seed_everything(config["seed"])
-        data, module, loaders = assemble(config)
+        data, module = assemble(config)
+        loaders = make_loaders(config, data, module)
         task, plan = module.task, module.plan
         assert plan is not None
         record.describe(module, data, frozen=frozen_hash(module, plan))
@@ -82,8 +83,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
     return record.written
 
 
-def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule, dict[str, Any]]:
-    """The data, the planned module and its loaders; everything random in them follows from the seed set before.
+def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
+    """The data and the planned module; everything random in them follows from the seed set before.
 
     Raises:
         UserError: whatever the user's choices have that cannot be: see the parts.
@@ -105,7 +106,7 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule, dict[str, An
     )
     strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
     module.plan = strategy.apply(module, backbone)
-    return data, module, make_loaders(config, dataset, data, module)
+    return data, module
 
 
 def _texts(data: Data) -> list[str]:
@@ -113,8 +114,9 @@ def _texts(data: Data) -> list[str]:
     return [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs]
 
 
-def make_loaders(config: dict[str, Any], dataset: Dataset, data: Data, module: TransferModule) -> dict[str, Any]:
+def make_loaders(config: dict[str, Any], data: Data, module: TransferModule) -> dict[str, Any]:
     """Loaders of the three parts: training shuffled and augmented, the others in a fixed order."""
+    dataset: Dataset = instantiate(config["dataset"], "dataset")
     preprocessing, options = module.backbone.preprocessing, config["trainer"]
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
     examples = {

@@ -20,7 +20,7 @@ from tlx.plan import apply_phase
 from tlx.registry import entries
 from tlx.results.recording import Recording
 from tlx.seeding import seed_everything
-from tlx.train import assemble, make_trainer
+from tlx.train import assemble, make_loaders, make_trainer
 
 NAMES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "configs/strategy").glob("*.yaml"))
 MODELS = {"tiny_vision": "local_image", "tiny_text": "local_text", "tiny_speech": "local_audio"}
@@ -62,7 +62,7 @@ def place(compose, tmp_path_factory):
             pd.DataFrame(rows).to_parquet(folder / f"{split}.parquet")
     for model in MODELS:
         seed_everything(99)
-        _, module, _ = assemble(composed(compose, root, model, "scratch", "model.path=null"))
+        _, module = assemble(composed(compose, root, model, "scratch", "model.path=null"))
         with torch.no_grad():
             # timm's residual branches start at zero, so that nothing would flow through them.
             for parameter in module.backbone.parameters():
@@ -111,7 +111,8 @@ class Watching(L.Callback):
 def fit(contract, config, folder):
     """Train as a run does; (module, watching callback, trainer)."""
     seed_everything(config["seed"])
-    _, module, loaders = assemble(config)
+    data, module = assemble(config)
+    loaders = make_loaders(config, data, module)
     watching = Watching(contract.Watch(module, module.plan))
     trainer, _ = make_trainer(config, folder, [watching])
     trainer.fit(module, loaders["train"], loaders["validation"])
@@ -152,7 +153,8 @@ def test_a_strategy_starts_from_the_weights_it_names_and_counts_what_it_trains(
 ):
     config = composed(compose, place, model, strategy)
     seed_everything(0)
-    data, module, loaders = assemble(config)
+    data, module = assemble(config)
+    loaders = make_loaders(config, data, module)
     batch = next(iter(loaders["validation"]))
     base = build_network(config["model"], place / "registry" / model, list)
     base.load(place / "registry" / model)

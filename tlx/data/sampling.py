@@ -34,6 +34,12 @@ def epoch_batches(
     return batches
 
 
+def training_steps(count: int, batch_size: int, accumulate: int, epochs: int) -> tuple[int, int]:
+    """Optimiser steps of a whole training on `count` examples, and of one epoch of it."""
+    per_epoch = -(-len(EpochBatchSampler(count, batch_size, 0)) // accumulate)
+    return per_epoch * epochs, per_epoch
+
+
 class EpochBatchSampler:
     """A batch sampler over `epoch_batches` that yields lists of (epoch, position) and can be saved in mid-epoch.
 

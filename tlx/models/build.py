@@ -8,8 +8,8 @@ from tlx.config import instantiate
 from tlx.identity import weights_place
 from tlx.models.backbone import Backbone
 
-# Keys of every model yaml that are not arguments of its class (a class may still take `modality`).
-GENERIC = ("path", "revision", "lr", "pretrain")
+# Keys of every model yaml that are not arguments of its class; `modality` is one where a class has several.
+GENERIC = ("path", "revision", "lr", "pretrain", "modality")
 
 
 def build_backbone(config: dict[str, Any], texts: Callable[[], list[str]]) -> Backbone:
@@ -28,12 +28,5 @@ def build_backbone(config: dict[str, Any], texts: Callable[[], list[str]]) -> Ba
 
 def build_network(model: dict[str, Any], place: Path | None, texts: Callable[[], list[str]]) -> Backbone:
     """The randomly initialised backbone of a model config; `place` brings its tokenizer and settings, if it has any."""
-    from tlx.names import resolve
-
     node = {k: v for k, v in model.items() if k not in GENERIC}
-    target = resolve(node["_target_"], "model._target_")
-    import inspect
-
-    if "modality" not in inspect.signature(target).parameters:
-        node.pop("modality", None)
-    return instantiate(node, "model", source=place, texts=texts)
+    return instantiate(node, "model", source=place, texts=texts, modality=model["modality"])

@@ -30,7 +30,7 @@ def load_model(folder: str | Path) -> "TransferModule":
         raise UserError(f"{folder} holds no completed run: {'no record' if record is None else record['status']}.")
     config = record["config"]
     _check_base(config, record)
-    _, module, _ = assemble(config)
+    _, module = assemble(config)
     state = load_file(folder / "best.safetensors")
     if state.keys() != module.trained_state().keys():
         raise UserError(f"{folder / 'best.safetensors'} does not hold the tensors that this run trained.")

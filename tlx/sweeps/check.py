@@ -64,20 +64,22 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     Raises:
         UserError: it is impossible.
     """
-    from tlx.data.sampling import EpochBatchSampler
+    from tlx.data.sampling import training_steps
     from tlx.loggers import check_loggers
-    from tlx.train import assemble
+    from tlx.train import assemble, make_loaders
 
     _check_trainer(config)
     check_loggers(config)
     _check_register(config)
-    data, module, _ = assemble(config)
+    data, module = assemble(config)
+    make_loaders(config, data, module)  # decodes every example
     preprocessing = module.backbone.preprocessing
     if augmentation := config["dataset"].get("augmentation"):
         preprocessing.check_augmentation(augmentation)
     options = config["trainer"]
-    per_epoch = -(-len(EpochBatchSampler(len(data.train), options["batch_size"], 0)) // options["accumulate"])
-    total = per_epoch * options["max_epochs"]
+    total, per_epoch = training_steps(
+        len(data.train), options["batch_size"], options["accumulate"], options["max_epochs"]
+    )
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     try:
