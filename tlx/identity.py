@@ -23,7 +23,6 @@ WITHOUT_EFFECT = (
     "trainer.workers",
     "trainer.threads",
     "trainer.accelerator",
-    "trainer.eval_batch_size",
     "model.path",
     "model.revision",
     "model.lr",

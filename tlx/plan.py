@@ -4,144 +4,14 @@ Strategies edit a plan; callbacks carry it out. Nothing else in tlx decides what
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from tlx.errors import UserError, unknown
-
-HEAD = "head"
-Layers = Sequence[tuple[str, str] | list[str]]
-
-
-@dataclass(frozen=True)
-class LayerGroup:
-    """Some layers that are frozen and trained together.
-
-    `parameters`, `buffers` and `modules` are names relative to the module the groups describe. `modules` lists the
-    modules whose train/eval mode belongs to this group. `depth` counts from the stem (0); groups that adapt the same
-    layers (LoRA) share their depth. `adapter` marks modules that a strategy added to the layers of another group.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-    buffers: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-    depth: int = 0
-    adapter: bool = False
-
-    def within(self, prefix: str) -> "LayerGroup":
-        """The same group seen from the module that holds this one as its child `prefix`."""
-
-        def put(names: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(f"{prefix}.{n}" if n else prefix for n in names)
-
-        return replace(self, parameters=put(self.parameters), buffers=put(self.buffers), modules=put(self.modules))
-
-
-def group_layers(module: nn.Module, layers: Layers) -> list[LayerGroup]:
-    """Divide `module` into ordered layer groups by regular expressions.
-
-    `layers` is an ordered list of (name, regular expression); the first expression that matches the start of a
-    parameter's name takes it. An expression with one capture group, as in `("block", r"blocks\\.(\\d+)\\.")`, makes a
-    group for each value of it, in numerical order: `block0`, `block1`, … The name "+" adds to the last group before it
-    (a final norm belongs to the last block).
-
-    Raises:
-        UserError: a parameter that no expression matches, an expression that matches nothing, one that is not an
-            expression or captures something else than a number, or a network without parameters.
-    """
-    if not any(True for _ in module.parameters()):
-        raise UserError(f"{type(module).__name__} has no parameters: there is nothing to divide into layer groups.")
-    rules = [(name, _compile(name, pattern)) for name, pattern in layers]
-    keys: dict[str, tuple[int, int]] = {}
-    leftover = []
-    # Tied parameters have one name here (the first), so that each is counted once.
-    for name, _ in module.named_parameters():
-        key = _match(name, rules)
-        if key is None:
-            leftover.append(name)
-        else:
-            keys[name] = key
-    if leftover:
-        shown = ", ".join(leftover[:8]) + (f" and {len(leftover) - 8} more" if len(leftover) > 8 else "")
-        raise UserError(
-            f"no layer group takes the parameters {shown}. Every parameter must belong to exactly one group: "
-            "add a line to the model's `layer_groups` (name: regular expression, stem first)."
-        )
-    empty = [
-        f"{rules[i][0]} ({rules[i][1].pattern})" for i in range(len(rules)) if i not in {k[0] for k in keys.values()}
-    ]
-    if empty:
-        raise UserError(f"the layer groups {', '.join(empty)} match no parameter of this network.")
-    if rules[0][0] == "+":
-        raise UserError("the first of the layer groups is called '+', which adds to the group before it: name it.")
-    for position, (name, _) in enumerate(rules):
-        if name == "+":
-            last = max(k for k in keys.values() if k[0] < position)
-            keys = {n: last if k[0] == position else k for n, k in keys.items()}
-    return divide(
-        module, keys, {k: rules[k[0]][0] + (str(k[1]) if rules[k[0]][1].groups else "") for k in keys.values()}
-    )
-
-
-def divide(module: nn.Module, keys: dict[str, tuple[int, int]], names: dict[tuple[int, int], str]) -> list[LayerGroup]:
-    """Layer groups from a key for every parameter; keys sort from the stem up, `names` gives each key's group name.
-
-    A module's train/eval mode (dropout, LayerDrop, masking) belongs to the group of the parameters that it holds
-    itself; else to the lowest group below it; else (it has no parameters) to the lowest group of the nearest container.
-    Buffers go with the module that holds them.
-    """
-    # By identity: a module whose parameters are all tied to those of another goes with them.
-    held = {id(p): keys[n] for n, p in module.named_parameters()}
-    modes = {name: _mode_key(name, module, held) for name, _ in module.named_modules()}
-    return [
-        LayerGroup(
-            name=names[key],
-            parameters=tuple(n for n, k in keys.items() if k == key),
-            buffers=tuple(n for n, _ in module.named_buffers() if modes[n.rpartition(".")[0]] == key),
-            modules=tuple(n for n, k in modes.items() if k == key),
-            depth=depth,
-        )
-        for depth, key in enumerate(sorted(set(keys.values())))
-    ]
-
-
-def _compile(name: str, pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"layer group '{name}': '{pattern}' is not a regular expression ({error}).") from error
-    if compiled.groups > 1:
-        raise UserError(f"layer group '{name}': '{pattern}' captures more than one number; write (?:…) for the others.")
-    return compiled
-
-
-def _match(name: str, rules: list[tuple[str, re.Pattern[str]]]) -> tuple[int, int] | None:
-    for position, (group, pattern) in enumerate(rules):
-        found = pattern.match(name)
-        if found:
-            captured = found.group(1) if pattern.groups else "0"
-            if captured is None or not captured.isdecimal():
-                raise UserError(
-                    f"layer group '{group}': '{pattern.pattern}' captures '{captured}' in {name}, but what it captures "
-                    "numbers the group; write (?:…) for parentheses that do not."
-                )
-            return position, int(captured)
-    return None
-
-
-def _mode_key(name: str, root: nn.Module, held: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """The group whose mode the module `name` follows, see `divide`; `held` gives the key of each parameter's id."""
-    module = root.get_submodule(name)
-    own = [held[id(p)] for p in module.parameters(recurse=False)]
-    below = own or [held[id(p)] for p in module.parameters()]
-    if below:
-        return min(below)
-    return _mode_key(name.rpartition(".")[0], root, held)
+from tlx.layer_groups import LayerGroup
 
 
 @dataclass(frozen=True)

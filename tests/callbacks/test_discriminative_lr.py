@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tlx.callbacks.discriminative_lr import DiscriminativeLR, regrouped, split_group
 from tlx.callbacks.phases import GradualUnfreezing
 from tlx.errors import UserError
-from tlx.plan import LayerGroup, group_layers
+from tlx.layer_groups import LayerGroup, group_layers
 
 LAYERS = (("stem", r"stem\."), ("block", r"blocks\.(\d+)\."), ("head", r"head\."))
 DEPTH = {"stem": 3, "block0": 2, "block1": 1, "head": 0}  # below the top
@@ -315,7 +315,7 @@ def test_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     from tlx.callbacks.discriminative_lr import DiscriminativeLR
     from tlx.callbacks.phases import GradualUnfreezing
-    from tlx.plan import group_layers
+    from tlx.layer_groups import group_layers
 
     def layers(module):  # stem first; a number in parentheses makes a group of each block
         return group_layers(module, [("block", r"encoder\.(\d+)"), ("head", r"classifier")])

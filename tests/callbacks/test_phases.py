@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tlx.callbacks.phases import GradualUnfreezing, PhaseSchedule
 from tlx.errors import UserError
-from tlx.plan import LayerGroup, ParameterPlan, Phase, group_layers
+from tlx.layer_groups import LayerGroup, group_layers
+from tlx.plan import ParameterPlan, Phase
 
 LAYERS = (("stem", r"stem\."), ("block", r"blocks\.(\d+)\."), ("head", r"head\."))
 NAMES = ["stem", "block0", "block1", "head"]

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tlx.errors import UserError
+from tlx.layer_groups import group_layers
 from tlx.models.backbone import load_tensors
 from tlx.models.cifar_resnet import BasicBlock, CifarResNet, layer_groups
 from tlx.models.weights import fit_names, read_state_dict
-from tlx.plan import ParameterPlan, group_layers
+from tlx.plan import ParameterPlan
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 FILES = {20: "resnet20-12fca82f.th", 56: "resnet56-4bfd9763.th"}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tlx.errors import UserError
-from tlx.plan import ParameterPlan, Phase, apply_modes, apply_phase, frozen_hash, group_layers
+from tlx.layer_groups import group_layers
+from tlx.plan import ParameterPlan, Phase, apply_modes, apply_phase, frozen_hash
 
 PARTS = {
     "linear": lambda: nn.Linear(4, 4),

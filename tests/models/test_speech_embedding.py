@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlx.errors import UserError
+from tlx.layer_groups import group_layers
 from tlx.models.backbone import load_tensors
 from tlx.models.speech_embedding import FRAMES, SHORTEST, STRIDE, LogMel, SpeechEmbedding, features, layer_groups
 from tlx.models.weights import read_state_dict
-from tlx.plan import ParameterPlan, group_layers
+from tlx.plan import ParameterPlan
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 WEIGHTS = DATA / "weights/google_speech_embedding.safetensors"

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from tlx.layer_groups import group_layers
 from tlx.models.backbone import load_tensors
 from tlx.models.squeezenet import build, layer_groups
 from tlx.models.weights import read_state_dict
-from tlx.plan import ParameterPlan, group_layers
+from tlx.plan import ParameterPlan
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 WEIGHTS = DATA / "weights/squeezenet1_0_imagenet.npz"

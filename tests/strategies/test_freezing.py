@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlx.errors import UserError
-from tlx.plan import LayerGroup, ParameterPlan
+from tlx.layer_groups import LayerGroup
+from tlx.plan import ParameterPlan
 from tlx.strategies.freezing import FrozenBackbone, Gradual, NoFreezing, Partial, ProbeThenAll
 
 

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.errors import UserError
+from tlx.layer_groups import LayerGroup
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule
-from tlx.plan import LayerGroup
 from tlx.schedules import constant, cosine, linear, slanted_triangular
 from tlx.strategies.freezing import FrozenBackbone, Gradual, NoFreezing, Partial, ProbeThenAll
 from tlx.strategies.learning_rates import Discriminative, Uniform, discriminative_factors

@@ -10,7 +10,7 @@ from torch import nn
 
 from tlx.callbacks.phases import Groups, listed
 from tlx.errors import UserError
-from tlx.plan import LayerGroup
+from tlx.layer_groups import LayerGroup
 from tlx.strategies.learning_rates import Discriminative
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from tlx.errors import UserError
-from tlx.plan import LayerGroup, ParameterPlan, apply_modes, apply_phase
+from tlx.layer_groups import LayerGroup
+from tlx.plan import ParameterPlan, apply_modes, apply_phase
 from tlx.strategies.freezing import Gradual
 
 Groups = Sequence[LayerGroup] | Callable[[L.LightningModule], Sequence[LayerGroup]]
@@ -130,7 +131,7 @@ class GradualUnfreezing(PhaseSchedule):
     """Gradual unfreezing in any Trainer with any LightningModule (Howard & Ruder 2018).
 
     `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does
-    (`tlx.plan.group_layers`). The other arguments are those of `tlx.strategies.freezing.Gradual`, which computes the
+    (`tlx.layer_groups.group_layers`). The other arguments are those of `tlx.strategies.freezing.Gradual`, which computes the
     phases; learning rates stay with the module's own optimiser and scheduler.
     """
 

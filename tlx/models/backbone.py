@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tlx.data.preprocessing import Preprocessing
 from tlx.errors import UserError
+from tlx.layer_groups import LayerGroup, Layers, group_layers
 from tlx.models.weights import fit_names, read_state_dict
-from tlx.plan import LayerGroup, Layers, group_layers
 
 LOADED_AT_LEAST = 0.95
 
@@ -28,7 +28,7 @@ class Backbone(nn.Module):
     """A network without its task head.
 
     A subclass builds `network` (randomly initialised) in its constructor and sets `feature_dim` (width of its
-    features), `preprocessing` (how raw examples become a batch) and `layers` (see `tlx.plan.group_layers`).
+    features), `preprocessing` (how raw examples become a batch) and `layers` (see `tlx.layer_groups.group_layers`).
     Its `forward` takes a batch (a dict of tensors) and returns pooled features of shape (batch, feature_dim).
     """
 

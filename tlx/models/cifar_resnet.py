@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlx.errors import UserError
-from tlx.plan import Layers
+from tlx.layer_groups import Layers
 
 WIDTHS = (16, 32, 64)
 

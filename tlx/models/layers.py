@@ -6,14 +6,14 @@ A model yaml may state its own `layer_groups` and `lora_targets`; this table sav
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlx.errors import unknown
-from tlx.plan import Layers
+from tlx.layer_groups import Layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
 class Anatomy(NamedTuple):
-    """`layers` as in `tlx.plan.group_layers`; `lora_targets` is matched against whole module names."""
+    """`layers` as in `tlx.layer_groups.group_layers`; `lora_targets` is matched against whole module names."""
 
     layers: Layers
     lora_targets: str

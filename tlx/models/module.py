@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from tlx.data.preprocessing import Preprocessing
 from tlx.errors import UserError, unknown
+from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone
 from tlx.models.weights import read_state_dict
 from tlx.names import resolve
-from tlx.plan import Layers
 
 MODALITIES = ("text", "image", "audio")
 
@@ -26,7 +26,7 @@ class ModuleBackbone(Backbone):
         module: the network without its head, randomly initialised; in the yaml a nested `_target_`.
         modality: "text", "image" or "audio".
         preprocessing: how raw examples become a batch (`tlx.data.preprocessing.Preprocessing`).
-        layer_groups: the stem first; a list of [name, regular expression] (see `tlx.plan.group_layers`), a mapping of
+        layer_groups: the stem first; a list of [name, regular expression] (see `tlx.layer_groups.group_layers`), a mapping of
             the same, or the dotted name of a function(module) that returns such a list.
         features: dotted name of a function(module, batch) that returns (B, feature_dim). By default, for images only,
             the module's output for `pixel_values`, averaged over its spatial dimensions where it has any.

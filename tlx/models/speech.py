@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlx.data.audio import AudioPreprocessing
+from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.hugging_face import build_config, build_network, read_pretrained
 from tlx.models.layers import anatomy
 from tlx.models.weights import read_json
-from tlx.plan import Layers
 
 
 class SpeechBackbone(Backbone):

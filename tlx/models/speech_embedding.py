@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlx.errors import UserError
-from tlx.plan import Layers
+from tlx.layer_groups import Layers
 
 SAMPLE_RATE = 16_000  # Hz
 N_FFT, WINDOW, HOP = 512, 400, 160  # samples: 32, 25 and 10 ms

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from tlx.plan import Layers
+from tlx.layer_groups import Layers
 
 
 def build() -> nn.Sequential:

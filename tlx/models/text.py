@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from tlx.data.text import TextPreprocessing
 from tlx.errors import UserError, unknown
+from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.hugging_face import build_config, build_network, read_pretrained
 from tlx.models.layers import anatomy
-from tlx.plan import Layers
 
 POOLINGS = ("mean", "cls", "last")
 

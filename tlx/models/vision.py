@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tlx.data.image import ImagePreprocessing
 from tlx.errors import UserError, unknown
+from tlx.layer_groups import LayerGroup, Layers, divide
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.weights import read_json
-from tlx.plan import LayerGroup, Layers, divide
 
 # A name that no expression of timm matches, to find out which group that makes.
 _UNMATCHED = "\0"

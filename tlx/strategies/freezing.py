@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tlx.errors import UserError, unknown
-from tlx.plan import LayerGroup, Phase
+from tlx.layer_groups import LayerGroup
+from tlx.plan import Phase
 
 
 def _names(groups: Sequence[LayerGroup]) -> frozenset[str]:

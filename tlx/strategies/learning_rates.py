@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tlx.errors import UserError, unknown
-from tlx.plan import LayerGroup
+from tlx.layer_groups import LayerGroup
 
 
 def discriminative_factors(groups: Sequence[LayerGroup], decay: float) -> dict[str, float]:

@@ -6,8 +6,9 @@ from typing import Protocol
 from torch import nn
 
 from tlx.errors import UserError
+from tlx.layer_groups import HEAD, LayerGroup
 from tlx.models.backbone import Backbone
-from tlx.plan import HEAD, LayerGroup, ParameterPlan, Phase
+from tlx.plan import ParameterPlan, Phase
 from tlx.strategies.freezing import NoFreezing
 from tlx.strategies.learning_rates import Uniform
 from tlx.strategies.lora import LoRA
