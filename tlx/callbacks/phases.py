@@ -131,8 +131,8 @@ class GradualUnfreezing(PhaseSchedule):
     """Gradual unfreezing in any Trainer with any LightningModule (Howard & Ruder 2018).
 
     `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does
-    (`tlx.layer_groups.group_layers`). The other arguments are those of `tlx.strategies.freezing.Gradual`, which computes the
-    phases; learning rates stay with the module's own optimiser and scheduler.
+    (`tlx.layer_groups.group_layers`). The other arguments are those of `tlx.strategies.freezing.Gradual`, which
+    computes the phases; learning rates stay with the module's own optimiser and scheduler.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ class ModuleBackbone(Backbone):
         module: the network without its head, randomly initialised; in the yaml a nested `_target_`.
         modality: "text", "image" or "audio".
         preprocessing: how raw examples become a batch (`tlx.data.preprocessing.Preprocessing`).
-        layer_groups: the stem first; a list of [name, regular expression] (see `tlx.layer_groups.group_layers`), a mapping of
-            the same, or the dotted name of a function(module) that returns such a list.
+        layer_groups: the stem first; a list of [name, regular expression] (see `tlx.layer_groups.group_layers`), a
+            mapping of the same, or the dotted name of a function(module) that returns such a list.
         features: dotted name of a function(module, batch) that returns (B, feature_dim). By default, for images only,
             the module's output for `pixel_values`, averaged over its spatial dimensions where it has any.
         feature_dim: width of the features; None: found by one forward pass of an empty example in eval mode.
