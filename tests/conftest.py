@@ -52,6 +52,7 @@ class CommandLine:
             "trainer.threads=1",
             "trainer.max_epochs=1",
             "dataset.train_size=2_per_class",
+            "hydra.launcher.backend=in_process",
         ]
 
     def __call__(self, *words: str) -> Outcome:

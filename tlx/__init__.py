@@ -13,9 +13,12 @@ def run(overrides: list[str], config_dir: str | None = None) -> dict:
         tlx.errors.UserError: bad input; nothing was started.
         tlx.errors.RunFailed: the run started and failed; its record says why.
     """
+    from tlx.results.record import read_record
     from tlx.sweeps.execute import run_one
 
-    return run_one(overrides, config_dir=config_dir)
+    record = read_record(run_one(overrides, config_dir).folder)
+    assert record is not None
+    return record
 
 
 __all__ = ["__version__", "run"]

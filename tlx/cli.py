@@ -3,11 +3,12 @@
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tlx.errors import RunFailed, UserError
+from tlx.interruption import Interrupted
 
 app = typer.Typer(
     name="tlx",
@@ -44,25 +45,23 @@ def train(
             documents = [compose(job).config for job in jobs]
         typer.echo(yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(jobs) > 1), nl=False)
         return
-    from tlx.sweeps.execute import run_sweep
-
-    runs, failed = run_sweep(context.args, config_dir, multirun)
-    _summary(runs, failed)
-    if failed:
-        raise RunFailed(f"{len(failed)} of {len(runs)} runs failed: tlx runs {runs[0].folder.parent}")
-
-
-def _summary(runs: list[Any], failed: list[Any]) -> None:
     from tlx.results.record import read_record
+    from tlx.sweeps.execute import run_one, run_sweep
 
-    if len(runs) > 1:
-        typer.echo(f"{len(runs) - len(failed)} of {len(runs)} runs done: tlx table {runs[0].folder.parent}")
-        return
-    if not failed:
-        record = read_record(runs[0].folder)
+    if not multirun:
+        run = run_one(context.args, config_dir)
+        record = read_record(run.folder)
         assert record is not None
         scores = [f"{n} {'nan' if v is None else f'{v:.4f}'}" for n, v in record["metrics"].items() if n[:5] == "test/"]
-        typer.echo(f"{runs[0].folder}\n{'  '.join(scores)}  ({record['seconds']['total']:.1f} s)")
+        typer.echo(f"{run.folder}\n{'  '.join(scores)}  ({record['seconds']['total']:.1f} s)")
+        return
+    study = run_sweep(context.args, config_dir)
+    done, total, place = len(study.runs) - len(study.left), len(study.runs), study.runs[0].folder.parent
+    typer.echo(f"{done} of {total} runs done: tlx table {place}")
+    if study.interrupted:
+        raise Interrupted(study.interrupted, 130)
+    if study.left:
+        raise RunFailed(f"{len(study.left)} of {total} runs failed or were not done: tlx runs {place}")
 
 
 @app.command(context_settings=_OVERRIDES)
@@ -150,6 +149,9 @@ def main() -> None:
     try:
         # Verbs return nothing: what comes back is the exit code of --help, or of an interruption.
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except Interrupted as left:
+        typer.echo(f"tlx: {left}; the same command again goes on from here.", err=True)
+        sys.exit(left.code)
     except (UserError, RunFailed) as error:
         if "--traceback" in sys.argv:
             traceback.print_exc()

@@ -6,13 +6,14 @@ No torch here: composing, checking names and naming run folders must be quick.
 import inspect
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
@@ -20,8 +21,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -106,6 +108,25 @@ class Composer:
         assert isinstance(plain, dict)
         check_values(plain)  # type: ignore[arg-type]
         return Composed(plain, choices)  # type: ignore[arg-type]
+
+    def launcher(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The node `hydra.launcher` of a sweep: which launcher, and its options.
+
+        Raises:
+            UserError: an override that cannot be read or composed.
+        """
+        fixed = [str(o.input_line) for o in self._read(overrides) if not o.is_sweep_override()]
+        node: Any = OmegaConf.to_container(self._load(fixed).hydra.launcher, resolve=True)
+        return node
+
+    def launch(self, overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
+        """Let one of Hydra's own launchers call `task` once a job of the sweep; an error of a job is left to `task`."""
+        fixed = [str(o.input_line) for o in self._read(overrides) if not o.is_sweep_override()]
+        base = self._load(fixed)
+        JobRuntime.instance().set("name", "tlx")
+        context = HydraContext(config_loader=self.loader, callbacks=Callbacks(base))
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=base)
+        launcher.launch(self.expand(overrides), initial_job_idx=0)
 
     def _read(self, overrides: Sequence[str]) -> list[Override]:
         """Parse overrides one by one, so that a message can name the one that is wrong."""

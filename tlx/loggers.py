@@ -1,12 +1,78 @@
 """Loggers of a run: metrics.csv in its folder always, Weights & Biases by choice."""
 
+import csv
 import importlib.util
+import io
+import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import Logger
 
+from tlx.atomic import atomic
 from tlx.errors import UserError
+
+
+class MetricsFile(Logger):
+    """`metrics.csv`: one row for each step and set of metrics logged at it.
+
+    A file that is there already is gone on with: what a resumed run logs once more takes the place of the old row, so
+    that the history has neither gaps nor duplicates. Written whole, every few seconds and when `write` is called.
+    """
+
+    EVERY = 10.0  # seconds between two writes
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+        self.rows: dict[tuple[int, frozenset[str]], dict[str, Any]] = {}
+        self._written = time.monotonic()
+        if file.is_file():
+            with file.open(newline="") as lines:
+                for row in csv.DictReader(lines):
+                    filled = {name: value for name, value in row.items() if value != ""}
+                    self.rows[self._key(filled, int(row["step"]))] = filled
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @staticmethod
+    def _key(metrics: dict[str, Any], step: int) -> tuple[int, frozenset[str]]:
+        return step, frozenset(metrics) - {"step", "epoch"}
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the record holds the config."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert step is not None
+        self.rows[self._key(metrics, step)] = {"step": step, **metrics}
+
+    def save(self) -> None:
+        if time.monotonic() - self._written >= self.EVERY:
+            self.write()
+
+    @rank_zero_only
+    def write(self) -> None:
+        """Write the file now."""
+        self._written = time.monotonic()
+        names = sorted({n for row in self.rows.values() for n in row}, key=lambda n: (n not in ("step", "epoch"), n))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(self.rows.values())
+        with atomic(self.file) as file:
+            file.write(text.getvalue().encode())
+
+    def finalize(self, status: str) -> None:
+        if self.rows:
+            self.write()
 
 
 def make_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
@@ -18,7 +84,7 @@ def make_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
         UserError: see `check_loggers`.
     """
     check_loggers(config)
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    loggers: list[Logger] = [MetricsFile(folder / "metrics.csv")]
     options = config["logger"]["wandb"]
     if options is None:
         return loggers

@@ -1,19 +1,21 @@
 """One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 
+from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.phases import PhaseSchedule
+from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.config import instantiate
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule, score
@@ -32,9 +34,13 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
     """Do one run in `folder` and return its record.
 
     `config` is a plain resolved config with the entry `run` (identity, cell, choices, fingerprints) that the sweep gave
-    it. Whatever happens, the folder holds a record afterwards; an exception passes on.
+    it. Whatever happens, the folder holds a record afterwards; an exception passes on. A checkpoint of this run in the
+    folder is gone on from, and the result is that of a run that nobody disturbed, bit for bit.
+
+    Raises:
+        Interrupted: a signal asked the run to leave; it did so after a checkpoint.
     """
-    with Recording(config, folder) as record:
+    with Interruption() as interruption, Recording(config, folder) as record:
         quiet_lightning()
         set_threads(config["trainer"]["threads"])
         seed_everything(config["seed"])
@@ -45,13 +51,19 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         record.describe(module, data, frozen=frozen_hash(module, plan))
 
         meter = source_meter(config, module)
-        trainer, best = make_trainer(config, folder, [*callbacks, *([meter] if meter else [])])
+        earlier = resume_point(folder / "checkpoints")
+        point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
+        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), point])
         before = evaluate(module, task, loaders["validation"])
-        with record.clock("train"):
-            trainer.fit(module, loaders["train"], loaders["validation"])
+        record.resumes(earlier)
+        try:
+            trainer.fit(module, loaders["train"], loaders["validation"], ckpt_path=earlier, weights_only=True)
+        finally:
+            record.seconds["train"] = point.seconds
         record.trained(trainer)
 
-        load_selected(config, module, best)
+        record.keep_last(module)
+        load_selected(config, module, folder)
         record.check_frozen(frozen_hash(module, plan))
         adapter = config["strategy"]["adapter"]
         if adapter and adapter["merge"]:
@@ -138,48 +150,45 @@ def make_loaders(config: dict[str, Any], data: Data, module: TransferModule) -> 
     return loaders
 
 
-def make_trainer(
-    config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback]
-) -> tuple[L.Trainer, ModelCheckpoint]:
-    """A Lightning Trainer for this run, and the callback that knows the best checkpoint."""
+def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback]) -> L.Trainer:
+    """A Lightning Trainer for this run; `callbacks` come after its own."""
     options = config["trainer"]
     monitor = f"val/{config['dataset']['monitor']}"
     mode = "max" if DIRECTIONS[config["dataset"]["monitor"]] == "higher" else "min"
-    best = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor=monitor, mode=mode, save_weights_only=True, enable_version_counter=False
-    )
-    # Everything a resume needs; by time, because a tiny run would spend a fifth of its own on it.
-    last = ModelCheckpoint(
-        folder / "checkpoints", "last", train_time_interval=timedelta(minutes=1), enable_version_counter=False
-    )
-    parts: list[L.Callback] = [PhaseSchedule(), RandomState(), best, last, *callbacks]
+    parts: list[L.Callback] = [
+        PhaseSchedule(),
+        RandomState(),
+        StopOnDivergence(),
+        BestWeights(folder / "checkpoints", monitor, mode),
+    ]
     if options["patience"]:
         parts.append(EarlyStopping(monitor, mode=mode, patience=options["patience"]))
     if config["strategy"]["mixout"]:
         parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
-    trainer = L.Trainer(
+    return L.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
         max_epochs=options["max_epochs"],
         precision=options["precision"],
         accumulate_grad_batches=options["accumulate"],
         gradient_clip_val=options["gradient_clip"],
-        deterministic=True,
+        detect_anomaly=options["detect_anomaly"],
+        deterministic=config["deterministic"],
         logger=make_loggers(config, folder),
-        callbacks=parts,
+        callbacks=[*parts, *callbacks],
+        plugins=[SafeCheckpointIO()],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    return trainer, best
 
 
-def load_selected(config: dict[str, Any], module: TransferModule, best: ModelCheckpoint) -> None:
+def load_selected(config: dict[str, Any], module: TransferModule, folder: Path) -> None:
     """Put the weights of the best checkpoint on validation into the module; selection=last leaves the last ones."""
     if config["selection"] == "best":
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        state = torch.load(folder / "checkpoints" / BEST, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state, strict=False)
 
 

@@ -40,6 +40,8 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number from 0 to 4294967295", lambda v: _whole(v, 0, 2**32 - 1)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
     "selection": ("best or last", lambda v: v in ("best", "last")),
+    "keep_checkpoints": ("best, last, both or none", lambda v: v in ("best", "last", "both", "none")),
+    "deterministic": ("true, false or warn", lambda v: isinstance(v, bool) or v == "warn"),
     "cache": ("off, the only mode so far", lambda v: v == "off"),
     "study": ("a folder name of letters, digits, '.', '_' and '-'", lambda v: v is None or _name(v)),
     "register": ("a name of letters, digits, '.', '_' and '-'", lambda v: v is None or _name(v)),
@@ -78,6 +80,8 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trainer.devices": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
     "trainer.threads": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
     "trainer.workers": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
+    "trainer.checkpoint_seconds": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
+    "trainer.detect_anomaly": ("true or false", lambda v: isinstance(v, bool)),
     "trainer.head_dropout": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
     "logger.wandb.mode": ("offline or online", lambda v: v in ("offline", "online")),
     "logger.wandb.project": ("a name", _text),
@@ -144,10 +148,12 @@ def known_keys() -> dict[str, list[str]]:
         return yaml.safe_load((Path(CONFIG_DIR) / name).read_text())
 
     train = read("train.yaml")
-    groups = [g for entry in train["defaults"] if isinstance(entry, dict) for g in entry if g != "experiment"]
+    groups = [
+        g for entry in train["defaults"] if isinstance(entry, dict) for g in entry if g != "experiment" and " " not in g
+    ]
     wandb = read("logger/wandb.yaml")
     return {
-        "": [k for k in train if k != "defaults"] + groups,
+        "": [k for k in train if k not in ("defaults", "hydra")] + groups,
         "paths": list(train["paths"]),
         "trainer": list(read("trainer/default.yaml")),
         "logger": list(wandb),

@@ -210,8 +210,19 @@ def test_a_folder_of_another_run(tlx) -> None:
     (folder / "record.json").write_text(json.dumps(first | {"identity": "0" * 64}))
     assert "belongs to another run" in tlx.train().complaint
     assert "belongs to another run" in tlx.train("force=true").complaint
-    (folder / "record.json").write_text('{"schema": 1')
-    assert "damaged" in tlx.train().complaint
+
+
+def test_a_record_cut_short_is_reported_and_the_run_done_again(tlx) -> None:
+    import json
+
+    first = tlx.record()
+    file = next((tlx.runs / "adhoc").glob("tiny_vision-*")) / "record.json"
+    file.write_text('{"schema": 1')
+    outcome = tlx.train()
+    assert outcome.code == 0 and "record.json is damaged" in outcome.err and "done again" in outcome.err
+    assert json.loads(file.read_text())["metrics"] == first["metrics"]
+    file.write_text(json.dumps(first | {"schema": 99}))
+    assert "schema 99" in tlx.train().complaint
 
 
 def test_places_that_cannot_be_written(tlx, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tlx.results.recording import Recording
 
 
 def plan_of(tlx, study: str = "adhoc") -> list[dict]:
@@ -16,7 +19,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     import tlx.train as training
 
     configs: list[dict] = []
-    monkeypatch.setattr(training, "run", lambda config, folder, callbacks=(): configs.append(config))
+
+    def run(config: dict, folder: Path, callbacks: Any = ()) -> None:
+        with Recording(config, folder):
+            configs.append(config)
+
+    monkeypatch.setattr(training, "run", run)
     return configs
 
 
@@ -24,7 +32,12 @@ def test_the_plan_is_written_before_the_first_run(tlx, monkeypatch: pytest.Monke
     import tlx.train as training
 
     seen = []
-    monkeypatch.setattr(training, "run", lambda *_, **__: seen.append(plan_of(tlx)))
+
+    def run(config: dict, folder: Path, callbacks: Any = ()) -> None:
+        with Recording(config, folder):
+            seen.append(plan_of(tlx))
+
+    monkeypatch.setattr(training, "run", run)
     assert tlx.train("-m", "strategy=scratch,full", "seed=0,1").code == 0
     assert len(seen) == 4
     assert [run["choices"] for run in seen[0]] == [
@@ -78,7 +91,7 @@ def test_a_failing_run_is_recorded_and_the_sweep_goes_on(tlx, monkeypatch: pytes
     assert outcome.code == 1
     assert "2 of 3 runs done" in outcome.out
     assert "FloatingPointError: the loss is not finite" in outcome.err
-    assert "1 of 3 runs failed: tlx runs" in outcome.err
+    assert "1 of 3 runs failed or were not done: tlx runs" in outcome.err
     assert "Traceback" not in outcome.err
     records = tlx.records()
     assert [r["status"] for r in records] == ["completed", "failed", "completed"]

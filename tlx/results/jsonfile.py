@@ -1,12 +1,11 @@
-"""JSON files that are either whole or absent: written beside, then moved into place."""
+"""JSON files: strict, and either whole or absent."""
 
 import json
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from tlx.atomic import atomic
 from tlx.errors import UserError
 
 
@@ -15,10 +14,7 @@ class Damaged(UserError):
 
 
 def write_json(path: Path, data: dict) -> None:
-    """Write `data` as strict JSON so that a reader sees the old file or the new one, never a part.
-
-    The text goes to a temporary file in the same folder (made when absent), is flushed to disk and moved over `path`.
-    A crash at any moment leaves at most a hidden `.NAME.*.tmp` behind.
+    """Write `data` as strict JSON, whole or not at all (`tlx.atomic`).
 
     Raises:
         TypeError: a value that JSON cannot hold, with its place.
@@ -26,29 +22,8 @@ def write_json(path: Path, data: dict) -> None:
         OSError: the folder cannot be written; the old file is untouched.
     """
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the move itself survive a power cut, where the system lets a folder be opened (Windows does not)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with atomic(path) as file:
+        file.write(text.encode())
 
 
 def read_json(path: Path) -> dict | None:

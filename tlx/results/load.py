@@ -17,7 +17,7 @@ def load_model(folder: str | Path) -> "TransferModule":
     under the same `model.path`), and gets the trained tensors of `best.safetensors`.
 
     Raises:
-        UserError: no completed run in `folder`, or base weights that are not those of the run.
+        UserError: no completed run in `folder`, one that kept no weights, or other base weights than the run's.
     """
     from safetensors.torch import load_file
 
@@ -29,6 +29,11 @@ def load_model(folder: str | Path) -> "TransferModule":
     if record is None or record["status"] != "completed":
         raise UserError(f"{folder} holds no completed run: {'no record' if record is None else record['status']}.")
     config = record["config"]
+    if not (folder / "best.safetensors").is_file():
+        raise UserError(
+            f"{folder} kept no weights (keep_checkpoints={config.get('keep_checkpoints')}): run it again with "
+            "keep_checkpoints=best force=true."
+        )
     _check_base(config, record)
     _, module = assemble(config)
     state = load_file(folder / "best.safetensors")

@@ -3,7 +3,8 @@
 It alone suffices to run again and to fill every table. Schema 1 holds `identity` (hash of all that can change the
 result), `cell` (the same without the seed), `status`, `choices`, `config` (resolved), `fingerprints`, `metrics` (only
 what the identity determines), `directions` (by the last part of a metric's name: "higher" or "lower"), `counts`,
-`seconds`, `memory` (bytes), `versions`, `machine`, `selection`, `error`, `started` (ISO time) and `attempt`.
+`seconds`, `memory` (bytes), `versions`, `machine`, `selection`, `error`, `started` (ISO time), `attempt` and `sittings`
+(when and where it was worked on: one entry more for every time that it was taken up again).
 
 JSON knows no NaN and no infinity. Such a number is stored as null, and `non_finite` names its place and what it was, so
 that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": null}, "non_finite":
@@ -18,6 +19,7 @@ from tlx.results.jsonfile import Damaged, plain, read_json, write_json
 
 SCHEMA = 1
 NAME = "record.json"
+KILLED = "Killed"  # the error type of a run whose process was ended from outside
 STATUSES = ("completed", "failed", "interrupted", "running")
 REQUIRED = {"identity": str, "cell": str, "status": str, "choices": dict, "config": dict}
 SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "versions", "machine")
@@ -63,6 +65,11 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if problem:
         raise Damaged(f"{path} is damaged ({problem}). Remove it and run again.")
     return record
+
+
+def left_unfinished(record: dict[str, Any]) -> bool:
+    """Whether the run was cut short from outside, so that it can be taken up where it was left."""
+    return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("type") == KILLED
 
 
 def _problem(record: dict[str, Any]) -> str | None:

@@ -1,6 +1,9 @@
 """Recording a run while it happens, so that its folder tells the truth whatever happens."""
 
+import errno
+import hashlib
 import os
+import platform
 import resource
 import shutil
 import subprocess
@@ -14,7 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlx.results.record import read_record, write_record
+from tlx.atomic import atomic
+from tlx.results.record import left_unfinished, read_record, write_record
 
 if TYPE_CHECKING:
     import lightning as L
@@ -27,7 +31,10 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "timm", "peft"
 
 
 class Recording:
-    """Writes `record.json` as "running" on entry and as completed, failed or interrupted on exit."""
+    """Writes `record.json` as "running" on entry and as completed, failed or interrupted on exit.
+
+    A run that was left unfinished and is taken up again is the same attempt; its `sittings` list when it was worked on.
+    """
 
     def __init__(self, config: dict[str, Any], folder: Path) -> None:
         self.config, self.folder = config, folder
@@ -42,25 +49,43 @@ class Recording:
     def __enter__(self) -> "Recording":
         self.folder.mkdir(parents=True, exist_ok=True)
         earlier = read_record(self.folder)
-        self.attempt = int((earlier or {}).get("attempt", 0)) + 1
+        self.attempt, self.earlier_seconds = 1, 0.0
+        self.started = _now()
+        sittings = []
+        if earlier and left_unfinished(earlier):
+            self.attempt, self.started = earlier["attempt"], earlier["started"]
+            self.earlier_seconds = earlier.get("seconds", {}).get("total") or 0.0
+            sittings = earlier.get("sittings", [])
+        elif earlier:
+            self.attempt = earlier["attempt"] + 1
+        self.sitting = {
+            "started": _now(),
+            "ended": None,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "lease": self.config["run"].get("lease"),
+            "resumed": False,
+        }
+        self.details["sittings"] = [*sittings, self.sitting]
         self.began = time.perf_counter()
-        self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self._write("running")
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         from tlx.loggers import close_loggers
 
-        self.seconds["total"] = time.perf_counter() - self.began
+        self.seconds["total"] = self.earlier_seconds + time.perf_counter() - self.began
+        self.sitting["ended"] = _now()
         try:
             close_loggers()
         finally:
             if error is None:
                 self._write("completed")
+                shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # only a resume needs them
             else:
                 stopped = isinstance(error, KeyboardInterrupt | SystemExit)
                 text = "".join(traceback.format_exception(error))
-                self.details["error"] = {"type": type(error).__name__, "message": str(error), "traceback": text}
+                self.details["error"] = {"type": type(error).__name__, "message": _reason(error), "traceback": text}
                 self._write("interrupted" if stopped else "failed")
 
     @contextmanager
@@ -99,6 +124,11 @@ class Recording:
         self.details["preprocessing"] = module.backbone.preprocessing.key()
         self.details["frozen"] = {"before": frozen}
 
+    def resumes(self, checkpoint: Path | None) -> None:
+        """Note whether this sitting goes on from a checkpoint."""
+        self.sitting["resumed"] = checkpoint is not None
+        self._write("running")
+
     def trained(self, trainer: "L.Trainer") -> None:
         """Note how long was trained."""
         self.counts |= {"steps": trainer.global_step, "epochs": trainer.current_epoch}
@@ -117,21 +147,27 @@ class Recording:
         if frozen != self.details["frozen"]["before"]:
             raise RuntimeError("a frozen parameter or buffer changed during training: this run's numbers are void")
 
+    def keep_last(self, module: "TransferModule") -> None:
+        """Keep the weights at the end of training, where `keep_checkpoints` asks for them."""
+        if self.config["keep_checkpoints"] in ("last", "both"):
+            self._save_weights(module, "last.safetensors")
+
     def keep(self, module: "TransferModule", test: "ClassificationMeter", data: "Data") -> None:
-        """Keep the trained weights and the test predictions; drop what only a resume needs."""
+        """Keep the weights that were tested, as far as `keep_checkpoints` asks for them, and the test predictions."""
         import pandas as pd
-        from safetensors.torch import save_file
 
-        from tlx.data.fingerprint import file_hash
-
-        state = {n: t.detach().cpu().contiguous().clone() for n, t in module.trained_state().items()}
-        save_file(state, self.folder / "best.safetensors")
-        self.details["checkpoint"] = file_hash(self.folder / "best.safetensors")
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        self.details["checkpoint"] = hashlib.sha256(_serialised(module)).hexdigest()
+        if self.config["keep_checkpoints"] in ("best", "both"):
+            self._save_weights(module, "best.safetensors")
         logits, labels = test.predictions()
         frame = pd.DataFrame({"id": data.test.ids, "label": labels.numpy(), "predicted": logits.argmax(1).numpy()})
         frame["logits"] = list(logits.numpy())
-        frame.to_parquet(self.folder / "predictions.parquet", compression="zstd")
+        with atomic(self.folder / "predictions.parquet") as file:
+            frame.to_parquet(file, compression="zstd")
+
+    def _save_weights(self, module: "TransferModule", name: str) -> None:
+        with atomic(self.folder / name) as file:
+            file.write(_serialised(module))
 
     def _write(self, status: str) -> None:
         run = self.config["run"]
@@ -157,6 +193,27 @@ class Recording:
             **self.details,
         }
         write_record(self.folder, self.written)
+
+
+def _serialised(module: "TransferModule") -> bytes:
+    """What training changed, as a safetensors file."""
+    from safetensors.torch import save
+
+    return save({n: t.detach().cpu().contiguous().clone() for n, t in module.trained_state().items()})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _reason(error: BaseException) -> str:
+    """The error's message; a full disk or memory is named as such."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {text}. Free some space; the same command goes on from the last checkpoint."
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
+        return f"out of memory: {text}"
+    return text
 
 
 def versions() -> dict[str, Any]:

@@ -1,42 +1,127 @@
-"""Carrying out a study in this process: pretrain what is missing, skip what is done, survive what fails."""
+"""From a command line to finished runs: prepare the study, freeze it, hand it to a launcher."""
 
-import gc
-import shutil
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlx.config import Composer, composer, instantiate
 from tlx.errors import RunFailed
 from tlx.registry.entries import PREFIX
+from tlx.results.jsonfile import Damaged
 from tlx.results.record import read_record
 from tlx.sweeps.check import check_runs, writable
+from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out
+from tlx.sweeps.folder import Busy
+from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned, compose_all, plan_run, write_study
+from tlx.sweeps.worker import do
 
 
-def run_one(overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
-    """One run from its overrides; returns its record (that of a finished run is read, not made again)."""
+@dataclass
+class Study:
+    """The frozen runs of one command line: what a launcher carries out.
+
+    Hydra's own launchers call it once a job, with the job's config, which is not looked at: what runs is what was
+    checked and written down, whatever became of the yamls since.
+    """
+
+    runs: list[Planned]
+    backend: Backend | None = None
+    interrupted: str | None = None  # the name of the signal that ended the sweep
+
+    def carry_out(self, options: dict[str, Any]) -> None:
+        """Do all runs that are not finished, as the options of our launcher say."""
+        todo = unfinished(self.runs)
+        if todo:
+            backend = self.backend or make_backend(options, [run.config for run in todo])
+            rules = Rules(options["on_error"], options["retries"])
+            with StudyProgress(len(self.runs), done=len(self.runs) - len(todo)) as progress:
+                self.interrupted = carry_out(todo, backend, rules, progress)
+
+    def __call__(self, config: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        do(self.runs[HydraConfig.get().job.num])
+
+    @property
+    def left(self) -> list[Planned]:
+        """The runs that have no result: failed, interrupted or not begun."""
+        return [run for run in self.runs if not run.finished]
+
+
+def run_one(overrides: Sequence[str], config_dir: str | None = None) -> Planned:
+    """One run from its overrides, in this process; a finished run is not done again.
+
+    Raises:
+        UserError: bad input; nothing was started.
+        RunFailed: it was started and failed; its record says why.
+    """
     with composer(config_dir) as compose:
-        runs = prepare(compose, overrides, multirun=False)
-    failed = execute(runs)
-    record = read_record(runs[0].folder)
-    assert record is not None
-    if failed:
-        raise RunFailed(f"{record['error']['type']}: {record['error']['message']} ({runs[0].folder / 'record.json'})")
-    return record
+        (run,) = prepare(compose, overrides, multirun=False)
+    do_here(run)
+    if not run.finished:
+        raise RunFailed(_why(run))
+    return run
 
 
-def run_sweep(overrides: Sequence[str], config_dir: str | None, multirun: bool) -> tuple[list[Planned], list[Planned]]:
-    """All runs of a command line; returns (all, failed)."""
+def run_sweep(overrides: Sequence[str], config_dir: str | None) -> Study:
+    """All runs of a command line, planned, checked and frozen before the first one starts.
+
+    Raises:
+        UserError: anything wrong with any run; nothing was started.
+    """
     with composer(config_dir) as compose:
-        runs = prepare(compose, overrides, multirun)
-    return runs, execute(runs)
+        options = own_launcher(compose.launcher(overrides))
+        study = Study([])
+        study.runs = prepare(compose, overrides, multirun=True, study=study, options=options)
+        if options is not None:
+            study.carry_out(options)
+        elif study.left:
+            compose.launch(overrides, study)
+    return study
 
 
-def prepare(compose: Composer, overrides: Sequence[str], multirun: bool) -> list[Planned]:
+def do_here(run: Planned) -> None:
+    """Do one run in this process, with a bar on a terminal; its record says how it ended."""
+    if not unfinished([run]):
+        return
+    from tlx.callbacks.progress import EpochBar
+
+    with StudyProgress(1, done=0) as progress:
+        progress.start(run)
+        while True:
+            try:
+                do(run, [EpochBar(progress, run)])
+            except Busy as busy:
+                progress.say(f"{busy}: waiting for it")
+                time.sleep(LOOK_AGAIN)
+                continue
+            except Exception as error:
+                lines = str(error).splitlines()
+                progress.say(f"failed: {run.folder.name}: {type(error).__name__}: {lines[0] if lines else ''}")
+            return
+
+
+def _why(run: Planned) -> str:
+    record = read_record(run.folder)
+    error = (record or {}).get("error") or {"type": "no record", "message": "the run ended before it wrote one"}
+    return f"{error['type']}: {error['message']} ({run.folder / 'record.json'})"
+
+
+def prepare(
+    compose: Composer,
+    overrides: Sequence[str],
+    multirun: bool,
+    study: Study | None = None,
+    options: dict[str, Any] | None = None,
+) -> list[Planned]:
     """Compose, make the backbones that are bundled but not yet there, identify, check, and write the plan down.
+
+    With a `study` that our launcher with these `options` will carry out, its backend warms up meanwhile.
 
     Raises:
         UserError: anything wrong with any run; nothing was started.
@@ -48,6 +133,13 @@ def prepare(compose: Composer, overrides: Sequence[str], multirun: bool) -> list
         pretrain_if_missing(compose, run.config, run.choices)
     runs = list({run.folder: run for run in map(plan_run, composed)}.values())
     todo = unfinished(runs)
+    for planned in todo:
+        try:
+            read_record(planned.folder)
+        except Damaged as error:
+            print(f"tlx: {error} It is done again.", file=sys.stderr)
+    if todo and study is not None and options is not None:
+        study.backend = make_backend(options, [run.config for run in todo])
     check_runs(todo)
     for registry in {run.config["paths"]["registry"] for run in todo if run.config["register"]}:
         writable(Path(registry))
@@ -95,10 +187,9 @@ def pretrain_if_missing(compose: Composer, config: dict[str, Any], choices: dict
         run = plan_run(source)
         check_runs([run])
         print(f"pretraining {name} on {source.choices['dataset']} (once; kept in {registry / name})", file=sys.stderr)
-        if execute([Planned(run.config | {"force": True}, run.folder)]):
-            record = read_record(run.folder)
-            assert record is not None
-            raise RunFailed(f"pretraining {name} failed: {record['error']['message']} ({run.folder / 'record.json'})")
+        do_here(run)
+        if not run.finished:
+            raise RunFailed(f"pretraining {name} failed: {_why(run)}")
 
 
 def unfinished(runs: Sequence[Planned]) -> list[Planned]:
@@ -108,46 +199,3 @@ def unfinished(runs: Sequence[Planned]) -> list[Planned]:
         UserError: a run's folder holds the record of another run.
     """
     return [run for run in runs if not run.finished or run.config["force"]]
-
-
-def execute(runs: Sequence[Planned]) -> list[Planned]:
-    """Do the runs that are not finished, one after the other; a failing run is recorded and the next one starts.
-
-    Returns the failed runs. An interruption (Ctrl-C) ends the sweep.
-    """
-    todo = unfinished(runs)
-    failed = []
-    with StudyProgress(len(runs), done=len(runs) - len(todo)) as progress:
-        for run in todo:
-            make_room(run.folder)
-            progress.start(run)
-            try:
-                _run(run, progress)
-            except KeyboardInterrupt:
-                raise
-            except Exception as error:
-                failed.append(run)
-                progress.failed(run, error)
-            progress.advance()
-            gc.collect()  # Lightning's cycles keep a model alive until they are collected
-    return failed
-
-
-def _run(run: Planned, progress: StudyProgress) -> None:
-    from tlx.train import run as train
-
-    train(run.config, run.folder, callbacks=progress.callbacks())
-
-
-def make_room(folder: Path) -> None:
-    """Move what an earlier attempt left in a run's folder into `attempt-N` within it; checkpoints of it are dropped."""
-    if not folder.is_dir() or not (record := read_record(folder)):
-        return
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    keep = folder / f"attempt-{record.get('attempt', 1)}"
-    keep.mkdir(exist_ok=True)
-    for part in folder.iterdir():
-        if not part.name.startswith("attempt-") and part.name != "record.json":
-            part.rename(keep / part.name)
-    # The record is copied, not moved: the new attempt takes its number from it, and there is always one.
-    shutil.copy2(folder / "record.json", keep / "record.json")

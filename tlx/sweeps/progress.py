@@ -1,19 +1,29 @@
-"""One bar for the study and one for the current run; silence when the output is not a terminal."""
+"""What a sweep shows of itself: one bar for the study, one line for each running job; silence outside a terminal."""
 
+import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tlx.sweeps.study import Planned
 
-if TYPE_CHECKING:
-    import lightning as L
+NAME = "progress.json"  # written by tlx.callbacks.progress.ProgressFile
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """What the run in `folder` last said of its progress; {} when it said nothing."""
+    try:
+        return json.loads((folder / NAME).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 class StudyProgress:
-    """Shows runs done of all, with the time left, and the current run's epochs. Failures are said in any case."""
+    """Shows runs done of all with the time left, and each running job's epochs. Failures are said in any case."""
 
     def __init__(self, total: int, done: int) -> None:
         self.console = Console(stderr=True)
@@ -28,7 +38,7 @@ class StudyProgress:
             transient=True,
         )
         self.study = self.bars.add_task("runs", total=total, completed=done, note=f"{done} done before" if done else "")
-        self.current = self.bars.add_task("epochs", total=None, note="", visible=False)
+        self._tasks: dict[Path, TaskID] = {}
 
     def __enter__(self) -> "StudyProgress":
         self.bars.start()
@@ -40,29 +50,30 @@ class StudyProgress:
     def start(self, run: Planned) -> None:
         """A run begins."""
         epochs = run.config["trainer"]["max_epochs"]
-        self.bars.reset(self.current, total=epochs, visible=True, note=run.folder.name)
+        self._tasks[run.folder] = self.bars.add_task("epochs", total=epochs, note=run.folder.name)
+
+    def end(self, run: Planned) -> None:
+        """A run ended, one way or the other."""
+        self.bars.remove_task(self._tasks.pop(run.folder))
 
     def advance(self) -> None:
-        """The current run ended."""
+        """A run was completed."""
         self.bars.advance(self.study)
 
-    def failed(self, run: Planned, error: Exception) -> None:
-        """Say that a run failed; the sweep goes on."""
-        lines = str(error).splitlines()
-        reason = f"{type(error).__name__}: {lines[0] if lines else ''}"
-        self.console.print(f"failed: {run.folder.name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    def refresh(self, running: Sequence[Planned]) -> None:
+        """Move the bars of the running jobs to where their progress files are."""
+        if self.bars.disable:
+            return
+        for run in running:
+            state = read_progress(run.folder)
+            if state:
+                self.move(run, state["epoch"], state["loss"])
 
-    def callbacks(self) -> list["L.Callback"]:
-        """The Lightning callbacks that move the current run's bar."""
-        import lightning as L
+    def move(self, run: Planned, epoch: int, loss: float | None) -> None:
+        """A run has done that many epochs."""
+        note = run.folder.name + ("" if loss is None else f"  loss {loss:.3f}")
+        self.bars.update(self._tasks[run.folder], completed=epoch, note=note)
 
-        progress = self
-
-        class EpochBar(L.Callback):
-            def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-                scores: dict[str, Any] = trainer.callback_metrics
-                loss = scores.get("train/loss")
-                note = f"loss {float(loss):.3f}" if loss is not None else ""
-                progress.bars.update(progress.current, completed=trainer.current_epoch + 1, note=note)
-
-        return [EpochBar()]
+    def say(self, line: str) -> None:
+        """A line that stays on the screen."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from tlx.config import Composed, Composer
 from tlx.errors import UserError
 from tlx.identity import identify
 from tlx.registry.entries import entry_folder, read_card
-from tlx.results.jsonfile import write_json
+from tlx.results.jsonfile import Damaged, write_json
 from tlx.results.record import read_record
+from tlx.results.recording import versions
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,15 @@ class Planned:
     def finished(self) -> bool:
         """Whether its folder holds a completed record, and the registry the entry that the run is to make.
 
+        A damaged record is none: the run is done again.
+
         Raises:
-            UserError: the folder holds the record of another run.
+            UserError: the folder holds the record of another run, or one of a newer tlx.
         """
-        record = read_record(self.folder)
+        try:
+            record = read_record(self.folder)
+        except Damaged:
+            return False
         if record is None:
             return False
         if record["identity"] != self.config["run"]["identity"]:
@@ -88,21 +96,27 @@ def write_study(runs: Sequence[Planned]) -> None:
     for run in runs:
         by_root.setdefault(run.folder.parent, []).append(run)
     for root, members in by_root.items():
-        file = root / "study.json"
-        known: dict[str, Any] = {}
-        if file.is_file():
-            try:
-                known = {r["identity"]: r for r in json.loads(file.read_text())["runs"]}
-            except (ValueError, KeyError) as error:
-                raise UserError(f"{file} is damaged ({error}): move it away to plan the study anew.") from error
-        for run in members:
-            entry = run.config["run"]
-            known[entry["identity"]] = {
-                "identity": entry["identity"],
-                "cell": entry["cell"],
-                "folder": run.folder.name,
-                "choices": entry["choices"],
-                "config": {k: v for k, v in run.config.items() if k != "run"},
-            }
         root.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"schema": 1, "study": root.name, "runs": list(known.values())})
+        with FileLock(root / ".study.lock"):  # two sweeps may be planned at once
+            _add(root / "study.json", members)
+
+
+def _add(file: Path, members: Sequence[Planned]) -> None:
+    known: dict[str, Any] = {}
+    if file.is_file():
+        try:
+            known = {r["identity"]: r for r in json.loads(file.read_text())["runs"]}
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{file} is damaged ({error}): move it away to plan the study anew.") from error
+    code = versions()
+    for run in members:
+        entry = run.config["run"]
+        known[entry["identity"]] = {
+            "identity": entry["identity"],
+            "cell": entry["cell"],
+            "folder": run.folder.name,
+            "choices": entry["choices"],
+            "config": {k: v for k, v in run.config.items() if k != "run"},
+            "versions": code,
+        }
+    write_json(file, {"schema": 1, "study": file.parent.name, "runs": list(known.values())})

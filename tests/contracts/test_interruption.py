@@ -1,0 +1,128 @@
+"""With each strategy, a run that is asked to leave and taken up again ends like an undisturbed one, bit for bit."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+
+from tlx.config import CONFIG_DIR
+from tlx.interruption import Interrupted
+from tlx.results.record import read_record
+from tlx.sweeps.study import Planned
+from tlx.sweeps.worker import do
+
+STRATEGIES = sorted(file.stem for file in (CONFIG_DIR / "strategy").glob("*.yaml"))
+EPOCHS, BATCHES = 4, 5
+# (epoch, batch): the first step, the middle of an epoch, its last batch (before validation), the one after, the last
+POINTS = [(0, 0), (1, 2), (1, BATCHES - 1), (2, 0), (EPOCHS - 1, BATCHES - 1)]
+
+
+def test_all_presets_are_found() -> None:
+    assert len(STRATEGIES) >= 10
+
+
+class Ask(L.Callback):
+    """Sends this process a signal after a batch, as a scheduler would."""
+
+    def __init__(self, *places: tuple[int, int]) -> None:
+        self.places = places
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        if (trainer.current_epoch, args[-1]) in self.places:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def plan(tlx):
+    """A function that plans one run of a strategy in a study."""
+    from tlx.config import composer
+    from tlx.sweeps.execute import prepare
+
+    def plan(strategy: str, study: str, *words: str) -> Planned:
+        size = ["dataset.train_size=2_per_class", "trainer.batch_size=4", f"trainer.max_epochs={EPOCHS}"]
+        with composer() as compose:
+            return prepare(compose, [*tlx.quick, *size, f"strategy={strategy}", f"study={study}", *words], False)[0]
+
+    return plan
+
+
+def same_end(one: Planned, other: Planned) -> None:
+    records = [read_record(run.folder) for run in (one, other)]
+    assert records[0] and records[1]
+    for key in ("status", "metrics", "checkpoint", "frozen", "counts", "attempt"):
+        assert records[0][key] == records[1][key], key
+    histories = [(run.folder / "metrics.csv").read_text() for run in (one, other)]
+    assert histories[0] == histories[1]
+    predictions = [(run.folder / "predictions.parquet").read_bytes() for run in (one, other)]
+    assert predictions[0] == predictions[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_interrupted_at_five_points(plan, strategy: str) -> None:
+    whole = plan(strategy, "whole")
+    do(whole)
+    for epoch, batch in POINTS:
+        run = plan(strategy, f"cut_{epoch}_{batch}")
+        with pytest.raises(Interrupted):
+            do(run, [Ask((epoch, batch))])
+        record = read_record(run.folder)
+        assert record and record["status"] == "interrupted" and record["error"]["message"] == "left on SIGTERM"
+        do(run)
+        record = read_record(run.folder)
+        assert record and [s["resumed"] for s in record["sittings"]] == [False, True]
+        same_end(run, whole)
+
+
+def test_interrupted_again_and_again_and_moved_meanwhile(plan) -> None:
+    whole = plan("gradual_unfreezing", "whole")
+    do(whole)
+    run = plan("gradual_unfreezing", "cut")
+    for place in [(0, 3), (1, 1), (1, 4), (3, 0)]:
+        with pytest.raises(Interrupted):
+            do(run, [Ask(place)])
+        moved = Planned(run.config, run.folder.with_name(f"moved{place[0]}{place[1]}"))
+        run.folder.rename(moved.folder)
+        run = moved
+    do(run)
+    same_end(run, whole)
+
+
+@pytest.mark.parametrize("harm", ["cut short", "altered", "gone"])
+def test_a_harmed_checkpoint_is_passed_over_for_the_one_before(plan, harm: str) -> None:
+    whole = plan("full", "whole")
+    do(whole)
+    run = plan("full", "cut", "trainer.checkpoint_seconds=0")  # one after every batch
+    with pytest.raises(Interrupted):
+        do(run, [Ask((2, 1))])
+    harmed: Path = run.folder / "checkpoints/last.ckpt"
+    content = bytearray(harmed.read_bytes())
+    if harm == "cut short":
+        harmed.write_bytes(content[: len(content) // 2])
+    elif harm == "altered":
+        middle = len(content) // 2
+        content[middle : middle + 64] = bytes(64 - len(b"x")) + b"x"
+        harmed.write_bytes(content)
+    else:
+        harmed.unlink()
+    do(run)
+    record = read_record(run.folder)
+    assert record and record["sittings"][-1]["resumed"]
+    same_end(run, whole)
+
+
+def test_without_a_checkpoint_the_run_begins_anew(plan) -> None:
+    whole = plan("full", "whole")
+    do(whole)
+    run = plan("full", "cut")
+    with pytest.raises(Interrupted):
+        do(run, [Ask((1, 0))])
+    for file in (run.folder / "checkpoints").iterdir():
+        file.unlink()
+    do(run)
+    record = read_record(run.folder)
+    assert record and not record["sittings"][-1]["resumed"]
+    same_end(run, whole)

@@ -1,0 +1,144 @@
+"""Checkpoints that survive: written whole, checked before they are used, the one before kept until then.
+
+A run keeps two kinds in `<run folder>/checkpoints` while it lasts: `best.ckpt` (the weights that validation chose) and
+`last.ckpt` (everything that a resume needs), with `last-previous.ckpt` beside it.
+"""
+
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from tlx.atomic import atomic
+from tlx.interruption import Interruption
+from tlx.loggers import MetricsFile
+
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "last-previous.ckpt"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there and unharmed: torch writes zip archives, which hold a checksum of every part."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
+
+
+def resume_point(checkpoints: Path) -> Path | None:
+    """The checkpoint to go on from: the last one, or the one before when that is damaged; None: begin anew.
+
+    Without whole best weights, once there were any, nothing can be taken up: a later epoch may not beat them.
+    """
+    if (checkpoints / BEST).exists() and not is_whole(checkpoints / BEST):
+        return None
+    return next((path for name in (LAST, PREVIOUS) if is_whole(path := checkpoints / name)), None)
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, flushed to disk before they take their place; read without unpickling objects."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        with atomic(path) as file:
+            torch.save(checkpoint, file)
+            if path.name == LAST and path.exists():
+                path.replace(path.with_name(PREVIOUS))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+class BestWeights(ModelCheckpoint):
+    """Keeps the weights of the best validation score as `best.ckpt`; the run's folder may be moved between sittings."""
+
+    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        super().__init__(
+            folder,
+            Path(BEST).stem,
+            monitor=monitor,
+            mode=mode,
+            save_weights_only=True,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,  # at the end of validation, whose score it follows
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = str(Path(str(self.dirpath)) / BEST)
+        moved: dict[str, Any] = {"dirpath": self.dirpath}
+        if state_dict["best_model_path"]:
+            moved |= {"best_model_path": here, "kth_best_model_path": here}
+            moved |= {"best_k_models": {here: state_dict["best_model_score"]}}
+        super().load_state_dict(state_dict | moved)
+
+
+class ResumePoint(L.Callback):
+    """Writes `last.ckpt` every `every` seconds, and when the run is asked to leave, which it then does.
+
+    `interruption` holds the request (a signal). `seconds` is the time spent in training up to now, earlier sittings
+    included.
+
+    Raises:
+        Interrupted: from the training loop, after the checkpoint was written.
+    """
+
+    def __init__(self, folder: Path, every: float, interruption: Interruption) -> None:
+        self.file, self.every, self.interruption = folder / LAST, every, interruption
+        self._earlier, self._asked = 0.0, False
+        self._began = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._began
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._began = self._saved = time.monotonic()
+        self.interruption.wait_for_a_good_moment()  # after Lightning put up a handler of its own
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        # Not after an epoch's last batch: Lightning would resume in the next epoch, and never validate this one.
+        if not trainer.is_last_batch and self._is_time(trainer):
+            # This batch's row in the metrics belongs to the checkpoint; Lightning writes it after this hook.
+            trainer._logger_connector.update_train_step_metrics()
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # What stops early must not be taken up behind its end.
+        if not trainer.should_stop and self._is_time(trainer):
+            self._write(trainer)
+
+    def _is_time(self, trainer: L.Trainer) -> bool:
+        self._asked = self.interruption.requested is not None
+        due = self._asked or time.monotonic() - self._saved >= self.every
+        if trainer.world_size > 1:  # all ranks write and leave together, or none
+            self._asked = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        return due
+
+    def _write(self, trainer: L.Trainer) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.write()
+        trainer.save_checkpoint(self.file)
+        self._saved = time.monotonic()
+        if self._asked:
+            self.interruption.leave()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.interruption.leave_at_once()
+        if self.interruption.requested is not None:  # during the last validation
+            self.interruption.leave()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.interruption.leave_at_once()
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self._earlier = state_dict["seconds"]

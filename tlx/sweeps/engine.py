@@ -1,0 +1,150 @@
+"""The engine: carries out the planned runs of a study on a backend, and survives what happens to each of them."""
+
+import re
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tlx.errors import UserError
+from tlx.interruption import Interruption
+from tlx.results.record import read_record
+from tlx.sweeps.folder import Busy, bury, locked
+from tlx.sweeps.progress import StudyProgress
+from tlx.sweeps.study import Planned
+from tlx.sweeps.worker import BUSY
+
+LOOK_AGAIN = 1.0  # seconds between two looks at a run that another sweep is working on
+
+
+class Backend(Protocol):
+    """Where runs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`."""
+
+    slots: int
+
+    def start(self, run: Planned) -> None: ...
+    def poll(self, timeout: float) -> list[tuple[Planned, int]]: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What to do about runs that fail.
+
+    `on_error`: "continue" with the others, "stop" after the first, or "stop_after_K_equal" failures with one and the
+    same error. `retries`: how often a run is started again whose process died (killed, out of memory, a node lost); a
+    run that raised would raise again and is not.
+
+    Raises:
+        UserError: another word, or a negative number.
+    """
+
+    on_error: str = "continue"
+    retries: int = 0
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"continue|stop|stop_after_[1-9]\d*_equal", str(self.on_error)):
+            raise UserError(f"on_error={self.on_error}: allowed are continue, stop and stop_after_3_equal.")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise UserError(f"retries={self.retries} must be a whole number ≥ 0.")
+
+    def enough(self, errors: Sequence[str]) -> bool:
+        """Whether these errors (one for each failed run) are reason to start no further run."""
+        if self.on_error == "continue" or not errors:
+            return False
+        limit = 1 if self.on_error == "stop" else int(self.on_error.split("_")[2])
+        return self.on_error == "stop" or Counter(errors).most_common(1)[0][1] >= limit
+
+
+def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress: StudyProgress) -> str | None:
+    """Do the runs, as many at once as the backend has slots; their records say how each ended.
+
+    A run that another sweep is working on is waited for at the end, and taken over if that sweep leaves it unfinished.
+    A signal (Ctrl-C, SIGTERM, SIGUSR1) lets all runs write a checkpoint and leave, and its name is returned; a second
+    one ends them at once.
+    """
+    waiting, elsewhere = deque(todo), deque[Planned]()
+    running: list[Planned] = []
+    tries: Counter[Path] = Counter()
+    errors: list[str] = []
+    asked: str | None = None
+    with Interruption() as interruption:
+        interruption.wait_for_a_good_moment()
+        try:
+            while waiting or running or elsewhere:
+                if interruption.requested is not None and asked is None:
+                    asked = signal.Signals(interruption.requested).name
+                    backend.stop()
+                if asked or rules.enough(errors):
+                    waiting.clear()
+                    elsewhere.clear()
+                while waiting and len(running) < backend.slots:
+                    run = waiting.popleft()
+                    backend.start(run)
+                    running.append(run)
+                    progress.start(run)
+                if elsewhere and not running:  # nothing of ours is left
+                    time.sleep(LOOK_AGAIN)
+                    waiting.append(elsewhere.popleft())
+                for run, code in backend.poll(0.5):
+                    running.remove(run)
+                    progress.end(run)
+                    end = settle(run, code)
+                    if end == "elsewhere":
+                        elsewhere.append(run)
+                    elif end == "completed":
+                        progress.advance()
+                    elif end == "killed" and tries[run.folder] < rules.retries and not asked:
+                        tries[run.folder] += 1
+                        progress.say(f"again: {run.folder.name}: {_reason(run)}")
+                        waiting.append(run)
+                    elif end in ("failed", "killed") and not asked:
+                        errors.append(_reason(run))
+                        progress.say(f"failed: {run.folder.name}: {errors[-1]}")
+                progress.refresh(running)
+        finally:
+            backend.close()
+    return asked
+
+
+def settle(run: Planned, code: int) -> str:
+    """How a run's process ended: completed, failed, killed, unfinished (it left when asked) or elsewhere."""
+    if code == BUSY:
+        return "elsewhere"
+    try:
+        with locked(run.folder):
+            if code != 0:
+                bury(run.folder, why(code))
+            record = read_record(run.folder)
+    except Busy:
+        return "elsewhere"
+    if record is None:
+        return "killed"
+    if record["status"] == "interrupted":
+        return "unfinished"
+    if record["status"] == "failed":
+        return "killed" if record["error"]["type"] == "Killed" else "failed"
+    return record["status"]
+
+
+def why(code: int) -> str:
+    """What an exit code says of a process that ended without a record."""
+    if code >= 0:
+        return f"the process ended by itself with exit code {code} and no word"
+    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
+    if -code == signal.SIGKILL:
+        return f"killed by {name}: probably out of memory, unless somebody ended it"
+    return f"killed by {name}"
+
+
+def _reason(run: Planned) -> str:
+    record = read_record(run.folder)
+    if record is None:
+        return "its process died before it could write a record"
+    error: dict[str, Any] = record["error"] or {}
+    lines = str(error.get("message", "")).splitlines()
+    return f"{error.get('type')}: {lines[0] if lines else ''}"

@@ -1,0 +1,83 @@
+"""The local backend: every run in a process of its own, forked from a server that has done the imports."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from tlx.sweeps import worker
+from tlx.sweeps.study import Planned
+
+# What each modality's runs import. The server imports it once; it never runs a torch operator or touches a GPU, so
+# that its children may do both.
+HEAVY = {
+    "image": ("timm", "PIL.Image", "torchvision.transforms.v2"),
+    "text": ("transformers.models.auto", "transformers.modeling_utils", "tokenizers"),
+    "audio": ("transformers.models.auto", "transformers.modeling_utils", "torchaudio", "soundfile"),
+}
+
+
+def modules_for(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """The modules that runs of these configs import."""
+    found = ["tlx.train", "tlx.data.dataset", "torch.optim", "pandas", "pyarrow.parquet", "safetensors.torch"]
+    for config in configs:
+        found += HEAVY[config["model"]["modality"]]
+        if config["strategy"]["adapter"]:
+            found.append("peft")
+        if config["logger"]["wandb"]:
+            found.append("wandb")
+        for part in ("model", "dataset", "strategy"):
+            found.append(config[part]["_target_"].rpartition(".")[0])
+    return [*dict.fromkeys(found), "tlx.sweeps.frozen_imports"]
+
+
+class LocalBackend:
+    """Runs on this machine, `slots` at once."""
+
+    def __init__(self, slots: int, place: worker.Place) -> None:
+        self.slots, self.place = slots, place
+        self.context = multiprocessing.get_context("forkserver")
+        self._running: dict[int, tuple[Planned, BaseProcess]] = {}
+
+    def warm_up(self, configs: Sequence[dict[str, Any]]) -> None:
+        """Start the server, which begins to import while the study is still being checked."""
+        from multiprocessing.forkserver import ensure_running
+
+        self.context.set_forkserver_preload(modules_for(configs))
+        ensure_running()
+
+    def start(self, run: Planned) -> None:
+        """Begin a run."""
+        process = self.context.Process(target=worker.main, args=(run, self.place), name=run.folder.name)
+        process.start()
+        self._running[process.sentinel] = run, process
+
+    def poll(self, timeout: float) -> list[tuple[Planned, int]]:
+        """The runs that ended, with their exit codes; waits `timeout` seconds for one at most."""
+        ended = []
+        for sentinel in connection.wait(list(self._running), timeout):
+            assert isinstance(sentinel, int)
+            run, process = self._running.pop(sentinel)
+            process.join()
+            assert process.exitcode is not None
+            ended.append((run, process.exitcode))
+        return ended
+
+    def stop(self) -> None:
+        """Ask all runs to checkpoint and leave."""
+        for _, process in self._running.values():
+            assert process.pid is not None
+            try:
+                os.kill(process.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue  # it left by itself
+
+    def close(self) -> None:
+        """End what still runs."""
+        for _, process in self._running.values():
+            process.kill()
+            process.join()
+        self._running.clear()
