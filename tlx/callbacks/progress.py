@@ -15,7 +15,8 @@ from tlx.sweeps.study import Planned
 class ProgressFile(L.Callback):
     """Keeps `progress.json` in a run's folder: how far training is; once a second at most.
 
-    It holds epoch, epochs, step, steps, loss, first_step and seconds: where and how long ago this sitting began."""
+    It holds epoch, epochs, step, steps, loss, first_step and seconds: where and how long ago this sitting began.
+    """
 
     EVERY = 1.0
 
