@@ -114,6 +114,12 @@ def tlx(quick_registry: Path, tmp_path: Path) -> CommandLine:
 
 
 @pytest.fixture
+def verbs(tmp_path: Path) -> CommandLine:
+    """The command line for verbs that need no model: nothing is pretrained for it."""
+    return CommandLine(tmp_path, tmp_path / "runs")
+
+
+@pytest.fixture
 def write_texts(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a folder of csv files: 10 good and 10 bad reviews a split, or the rows it is given."""
     import pandas as pd

@@ -118,25 +118,43 @@ def table(
 def runs_(
     runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],
     format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing them; ends with the last one.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only the failed runs.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="With --failed: what each of them printed at last.")] = False,
     show_traceback: Traceback = False,
 ) -> None:
-    """Done, running, failed and missing runs; why each failed."""
+    """Done, running, failed and missing runs; how far they are, and why each failed."""
     import json
 
     from rich.console import Console
 
+    from tlx.errors import unknown
+    from tlx.results import runs as listing
     from tlx.results.collect import collect
-    from tlx.results.runs import list_runs, print_runs
+    from tlx.results.live import judged
 
     if format not in ("text", "json"):
-        from tlx.errors import unknown
-
         raise unknown("format", format, ("text", "json"))
-    found = collect(runs)
+    if log and not failed:
+        raise UserError("--log shows what failed runs printed: say --failed --log.")
+    if watch and (failed or format == "json"):
+        raise UserError("--watch shows all runs as text: leave out --failed, --log and --format json, or --watch.")
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # whoever reads a pipe or a file wants whole lines
+    if watch:
+        from tlx.results.watch import watch as keep_watching
+
+        keep_watching(lambda: judged(collect(runs)), console)
+        return
+    found = judged(collect(runs))
     if format == "json":
-        typer.echo(json.dumps(list_runs(found), indent=1))
+        listed = [run for run in found if run.status == "failed"] if failed else found
+        typer.echo(json.dumps(listing.list_runs(listed, log), indent=1))
+    elif failed:
+        listing.print_failed(found, console, log)
     else:
-        print_runs(found, Console())
+        listing.print_runs(found, console)
 
 
 @app.command()

@@ -5,13 +5,19 @@ import importlib.util
 import io
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
 from tlx.atomic import atomic
 from tlx.errors import UserError
+from tlx.results.record import read_record
+
+if TYPE_CHECKING:
+    from tlx.wandb_copy import WandbCopy
+
+_copies: list["WandbCopy"] = []  # open in this process
 
 
 class MetricsFile(Logger):
@@ -70,38 +76,44 @@ class MetricsFile(Logger):
         with atomic(self.file) as file:
             file.write(text.getvalue().encode())
 
+    def history(self) -> list[tuple[int, dict[str, float]]]:
+        """What was logged up to now, earlier sittings included: (step, metrics) in the order of the steps."""
+        rows = sorted(self.rows.items(), key=lambda row: row[0][0])
+        return [(key[0], {n: _number(v) for n, v in row.items() if n != "step"}) for key, row in rows]
+
     def finalize(self, status: str) -> None:
         if self.rows:
             self.write()
 
 
+def _number(value: Any) -> float:
+    """A cell of the file; whole numbers stay whole, as they were logged."""
+    text = str(value)
+    return int(text) if text.removeprefix("-").isdecimal() else float(value)
+
+
 def make_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
     """The loggers that the config asks for.
 
-    wandb: group = cell, name and id from the identity, so that a run taken up again is the same run there.
+    wandb: id from the identity, group = cell, name = folder, so that a run taken up again is the same run there.
+    Another attempt at a run (after a failure, or forced) is another run there.
 
     Raises:
         UserError: see `check_loggers`.
     """
     check_loggers(config)
-    loggers: list[Logger] = [MetricsFile(folder / "metrics.csv")]
-    options = config["logger"]["wandb"]
-    if options is None:
-        return loggers
-    from lightning.pytorch.loggers import WandbLogger
+    metrics = MetricsFile(folder / "metrics.csv")
+    loggers: list[Logger] = [metrics]
+    if config["logger"]["wandb"] is not None:
+        from tlx.wandb_copy import WandbCopy
 
-    identity = config["run"]
-    logger = WandbLogger(
-        name=folder.name,
-        id=identity["identity"][:16],
-        save_dir=folder,
-        offline=options["mode"] == "offline",
-        project=options["project"],
-        entity=options["entity"],
-        group=identity["cell"][:16],
-        config=config,
-    )
-    return [*loggers, logger]
+        record = read_record(folder)
+        attempt = record["attempt"] if record else 1
+        run_id = config["run"]["identity"][:16] + (f"-{attempt}" if attempt > 1 else "")
+        copy = WandbCopy(folder, run_id, config["run"]["cell"][:16], config, metrics.history())
+        _copies.append(copy)
+        loggers.append(copy)
+    return loggers
 
 
 def check_loggers(config: dict[str, Any]) -> None:
@@ -114,9 +126,14 @@ def check_loggers(config: dict[str, Any]) -> None:
         raise UserError("logger=wandb needs the package wandb: pip install 'tlx[wandb]'.")
 
 
-def close_loggers() -> None:
-    """End the wandb run of this process, if there is one: several runs in one process must not become one."""
-    import sys
+def close_loggers(results: dict[str, float], failed: bool) -> str | None:
+    """End what `make_loggers` began in this process: several runs in one process must not become one.
 
-    if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-        sys.modules["wandb"].finish()
+    `results` are the run's final metrics. Returns why a copy is not complete, or None when nothing went wrong.
+    """
+    problems = []
+    while _copies:
+        copy = _copies.pop()
+        copy.close(results, failed)
+        problems.append(copy.problem)
+    return next(filter(None, problems), None)

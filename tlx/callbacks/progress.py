@@ -13,16 +13,20 @@ from tlx.sweeps.study import Planned
 
 
 class ProgressFile(L.Callback):
-    """Keeps `progress.json` in a run's folder: epoch, epochs, loss, seconds of training; once a second at most."""
+    """Keeps `progress.json` in a run's folder: how far training is; once a second at most.
+
+    It holds epoch, epochs, step, steps, loss, first_step and seconds: where and how long ago this sitting began.
+    """
 
     EVERY = 1.0
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / NAME
         self._began = self._wrote = 0.0
+        self._first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._began = time.monotonic()
+        self._began, self._first = time.monotonic(), trainer.global_step
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         if not trainer.is_global_zero or time.monotonic() - self._wrote < self.EVERY:
@@ -33,6 +37,7 @@ class ProgressFile(L.Callback):
             "epoch": trainer.current_epoch,
             "epochs": trainer.max_epochs,
             "step": trainer.global_step,
+            "first_step": self._first,
             "steps": int(trainer.estimated_stepping_batches),
             "loss": None if loss is None else float(loss),
             "seconds": self._wrote - self._began,

@@ -105,7 +105,7 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Run]:
     if (status.st_dev, status.st_ino) in seen:
         return
     seen.add((status.st_dev, status.st_ino))
-    run = _run_in(folder)
+    run = run_in(folder)
     if run is not None:
         yield run
         return
@@ -124,8 +124,8 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Run]:
     yield from damaged.values()
 
 
-def _run_in(folder: Path) -> Run | None:
-    """The run whose record lies in `folder` itself."""
+def run_in(folder: Path) -> Run | None:
+    """The run whose record lies in `folder` itself; None when there is no record."""
     try:
         record = read_record(folder)
     except Damaged as error:

@@ -76,17 +76,20 @@ class Recording:
 
         self.seconds["total"] = self.earlier_seconds + time.perf_counter() - self.began
         self.sitting["ended"] = _now()
+        status = "completed"
+        if error is not None:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+            text = "".join(traceback.format_exception(error))
+            self.details["error"] = {"type": type(error).__name__, "message": _reason(error), "traceback": text}
         try:
-            close_loggers()
-        finally:
+            self._write(status)  # before loggers are closed, which may wait for a server
             if error is None:
-                self._write("completed")
                 shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # only a resume needs them
-            else:
-                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-                text = "".join(traceback.format_exception(error))
-                self.details["error"] = {"type": type(error).__name__, "message": _reason(error), "traceback": text}
-                self._write("interrupted" if stopped else "failed")
+        finally:
+            problem = close_loggers(self.metrics, failed=error is not None)
+        if problem:
+            self.details["wandb_problem"] = problem
+            self._write(status)
 
     @contextmanager
     def clock(self, name: str) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """A run's folder from attempt to attempt: locked while it is worked on, tidied before, marked when a process died."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import KILLED, left_unfinished, read_record, write_record
+from tlx.sweeps.progress import NAME as PROGRESS
 
 
 class Busy(Exception):
@@ -35,6 +37,21 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def held(folder: Path) -> bool:
+    """Whether a process holds the folder's lock; True where nobody can tell (a file system without locks).
+
+    It is tried for an instant; who wants the lock in that instant finds it busy and tries again.
+    """
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def make_ready(folder: Path) -> None:
     """Make a locked folder ready for `tlx.train.run`.
 
@@ -52,6 +69,7 @@ def make_ready(folder: Path) -> None:
     if record is None:
         return
     if left_unfinished(record):
+        (folder / PROGRESS).unlink(missing_ok=True)  # the process that wrote it is gone
         if resume_point(folder / "checkpoints") is None:
             for part in _parts(folder):
                 _remove(part)
@@ -73,6 +91,16 @@ def _parts(folder: Path) -> list[Path]:
     """What the current attempt has written, but for its record and its log, which goes on."""
     kept = ("record.json", "log.txt")
     return [p for p in folder.iterdir() if p.name not in kept and not p.name.startswith((".", "attempt-"))]
+
+
+def log_tail(folder: Path, lines: int = 20) -> list[str]:
+    """The last lines of what a run's process printed; of a long log only the end is read."""
+    try:
+        with (folder / "log.txt").open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 2**16))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
 
 
 def bury(folder: Path, reason: str) -> None:

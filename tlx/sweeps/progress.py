@@ -4,12 +4,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tlx.sweeps.study import Planned
+if TYPE_CHECKING:  # `tlx runs` reads progress and needs no plan
+    from tlx.sweeps.study import Planned
 
 NAME = "progress.json"  # written by tlx.callbacks.progress.ProgressFile
 
@@ -47,12 +48,12 @@ class StudyProgress:
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
-    def start(self, run: Planned) -> None:
+    def start(self, run: "Planned") -> None:
         """A run begins."""
         epochs = run.config["trainer"]["max_epochs"]
         self._tasks[run.folder] = self.bars.add_task("epochs", total=epochs, note=run.folder.name)
 
-    def end(self, run: Planned) -> None:
+    def end(self, run: "Planned") -> None:
         """A run ended, one way or the other."""
         self.bars.remove_task(self._tasks.pop(run.folder))
 
@@ -60,7 +61,7 @@ class StudyProgress:
         """A run was completed."""
         self.bars.advance(self.study)
 
-    def refresh(self, running: Sequence[Planned]) -> None:
+    def refresh(self, running: Sequence["Planned"]) -> None:
         """Move the bars of the running jobs to where their progress files are."""
         if self.bars.disable:
             return
@@ -69,7 +70,7 @@ class StudyProgress:
             if state:
                 self.move(run, state["epoch"], state["loss"])
 
-    def move(self, run: Planned, epoch: int, loss: float | None) -> None:
+    def move(self, run: "Planned", epoch: int, loss: float | None) -> None:
         """A run has done that many epochs."""
         note = run.folder.name + ("" if loss is None else f"  loss {loss:.3f}")
         self.bars.update(self._tasks[run.folder], completed=epoch, note=note)

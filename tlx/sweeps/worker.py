@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlx.results.record import effort, read_record
@@ -104,9 +103,3 @@ def _leave_with_the_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def log_tail(folder: Path, lines: int = 20) -> list[str]:
-    """The last lines of what a run's process printed."""
-    file = folder / "log.txt"
-    return file.read_text(errors="replace").splitlines()[-lines:] if file.is_file() else []
