@@ -19,8 +19,9 @@ from tlx.sweeps.study import Planned
 if TYPE_CHECKING:
     import lightning as L
 
-# Exit codes of a run's process. Signals come as their negative number, as everywhere.
-DONE, FAILED, BUSY = 0, 1, 75
+# Exit codes of a run's process. Signals come as their negative number, as everywhere. NO_WORD: it is gone, and nobody
+# knows its code. NOT_BEGUN: it was called back first.
+DONE, FAILED, BUSY, NOT_BEGUN, NO_WORD = 0, 1, 75, 76, 255
 
 
 @dataclass(frozen=True)
