@@ -123,9 +123,7 @@ class Composer:
         node: Any = OmegaConf.to_container(self._load(fixed).hydra.launcher, resolve=True)
         return node
 
-    def launch(
-        self, overrides: Sequence[str], jobs: Sequence[Sequence[str]], task: Callable[[Any], Any]
-    ) -> None:
+    def launch(self, overrides: Sequence[str], jobs: Sequence[Sequence[str]], task: Callable[[Any], Any]) -> None:
         """Let the launcher of Hydra's own that `overrides` name call `task` once for each of `jobs`.
 
         What `task` raises is left to whoever looks at the job's record.

@@ -78,7 +78,12 @@ def run_sweep(overrides: Sequence[str], config_dir: str | None) -> Study:
     with composer(config_dir) as compose:
         options = own_launcher(compose.launcher(overrides))
         study = Study([])
-        study.runs = prepare(compose, overrides, multirun=True, study=study, options=options)
+        try:
+            study.runs = prepare(compose, overrides, multirun=True, study=study, options=options)
+        except BaseException:
+            if study.backend is not None:
+                study.backend.close()
+            raise
         if options is not None:
             study.carry_out(options)
         else:

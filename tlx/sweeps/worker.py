@@ -29,13 +29,17 @@ class Place:
     """What one run may use of a machine.
 
     `devices` are the GPUs to lease one of (none: a run on the CPU), each for up to `per_device` runs at once.
-    `threads` are torch's CPU threads where the run does not say. `memory` limits the address space (bytes).
+    `threads` are torch's CPU threads where the run does not say. `memory` limits the address space (bytes). Where
+    another program shares the GPUs out, `visible` is the CUDA_VISIBLE_DEVICES that it gave the run ("" for none).
+    `cwd` is the folder that relative paths in the config start from, where that is not the process's own.
     """
 
     devices: tuple[str, ...] = ()
     per_device: int = 1
     threads: int | None = None
     memory: int | None = None
+    visible: str | None = None
+    cwd: str | None = None
 
 
 def main(run: Planned, place: Place) -> None:
@@ -46,8 +50,15 @@ def main(run: Planned, place: Place) -> None:
     os.dup2(log, 2)
     faulthandler.enable()
     os.setsid()  # Ctrl-C reaches the sweep alone, which then asks its runs to leave
-    _leave_with_the_parent()
+    parent = parent_process()
+    if parent is not None:
+        leave_with(parent.sentinel)
+    if place.cwd is not None:
+        os.chdir(place.cwd)
     with ExitStack() as stack:
+        if place.visible is not None:
+            run.config["run"]["lease"] = place.visible or None
+            os.environ["CUDA_VISIBLE_DEVICES"] = place.visible
         if place.devices:
             device = stack.enter_context(lease(place.devices, place.per_device))
             run.config["run"]["lease"] = device
@@ -86,14 +97,14 @@ def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
         train(run.config, run.folder, callbacks=[ProgressFile(run.folder), *callbacks])
 
 
-def _leave_with_the_parent() -> None:
-    """Ask this process to checkpoint and leave when the one that started it dies: nobody would count its run."""
-    parent = parent_process()
-    if parent is None:
-        return
+def leave_with(sentinel: int) -> None:
+    """Ask this process to checkpoint and leave when the one that started it dies: nobody would count its run.
+
+    `sentinel` is a file descriptor that becomes readable then.
+    """
 
     def watch() -> None:
-        connection.wait([parent.sentinel])
+        connection.wait([sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
