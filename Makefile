@@ -3,7 +3,7 @@ PY ?= python3
 V := .venv/bin
 TLX := $(V)/tlx
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check lock clean
+.PHONY: help setup demo test test-all bench check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: .venv/.stamp ## the default tests: offline, CPU, under 10 minutes on 2 cor
 
 test-all: .venv/.stamp ## the default tests and the slow ones
 	$(V)/python -m pytest -n 2 --dist worksteal -q -m 'not gpu and not network'
+
+bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, about 5 minutes)
+	$(V)/python benchmarks/overhead.py
 
 check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .

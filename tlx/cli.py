@@ -27,6 +27,7 @@ Traceback = Annotated[bool, typer.Option("--traceback", help="Show Python's trac
 def train(
     context: typer.Context,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="A sweep: every combination of a,b,c.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what the sweep would do, and what it may cost.")] = False,
     cfg: Annotated[bool, typer.Option("--cfg", help="Print the composed config and stop.")] = False,
     config_dir: ConfigDir = None,
     show_traceback: Traceback = False,
@@ -44,6 +45,11 @@ def train(
             jobs = compose.expand(context.args)
             documents = [compose(job).config for job in jobs]
         typer.echo(yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(jobs) > 1), nl=False)
+        return
+    if dry:
+        from tlx.sweeps.dry_run import dry_run
+
+        typer.echo("\n".join(dry_run(context.args, config_dir)))
         return
     from tlx.results.record import read_record
     from tlx.sweeps.execute import run_one, run_sweep

@@ -21,6 +21,7 @@ WITHOUT_EFFECT = (
     "logger",
     "experiment",
     "keep_checkpoints",
+    "skip_if",
     "trainer.workers",
     "trainer.threads",
     "trainer.accelerator",

@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number from 0 to 4294967295", lambda v: _whole(v, 0, 2**32 - 1)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
     "selection": ("best or last", lambda v: v in ("best", "last")),
+    "skip_if": ("a list of conditions such as [{strategy: lora}]", lambda v: isinstance(v, list)),
     "keep_checkpoints": ("best, last, both or none", lambda v: v in ("best", "last", "both", "none")),
     "deterministic": ("true, false or warn", lambda v: isinstance(v, bool) or v == "warn"),
     "cache": ("off, the only mode so far", lambda v: v == "off"),

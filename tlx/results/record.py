@@ -72,6 +72,11 @@ def left_unfinished(record: dict[str, Any]) -> bool:
     return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("type") == KILLED
 
 
+def effort(record: dict[str, Any] | None) -> list[int]:
+    """How often the run was tried, to compare: its attempts, and the sittings of the last one."""
+    return [0, 0] if record is None else [record.get("attempt", 1), len(record.get("sittings", []))]
+
+
 def _problem(record: dict[str, Any]) -> str | None:
     """What keeps `record` from being one, or None."""
     for key, kind in REQUIRED.items():

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from tlx.errors import UserError
 from tlx.interruption import Interruption
-from tlx.results.record import read_record
+from tlx.results.jsonfile import Damaged
+from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, bury, locked
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
@@ -78,6 +79,8 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
     errors: list[str] = []
     asked: str | None = None
     recalled = False
+    for run in todo:
+        _note_effort(run)
     with Interruption() as interruption:
         interruption.wait_for_a_good_moment()
         try:
@@ -121,6 +124,14 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
         finally:
             backend.close()
     return asked
+
+
+def _note_effort(run: Planned) -> None:
+    """What was tried of a run before now; what another sweep tries from now on is not repeated."""
+    try:
+        run.config["run"]["seen"] = effort(read_record(run.folder))
+    except Damaged:
+        run.config["run"]["seen"] = effort(None)
 
 
 def settle(run: Planned, code: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.config import Composer, composer, instantiate
-from tlx.errors import RunFailed
+from tlx.errors import RunFailed, UserError
 from tlx.registry.entries import PREFIX
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import read_record
@@ -17,6 +17,7 @@ from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, set
 from tlx.sweeps.folder import Busy
 from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
+from tlx.sweeps.skipping import why_skipped
 from tlx.sweeps.study import Planned, compose_all, plan_run, write_study
 from tlx.sweeps.worker import NO_WORD, do
 
@@ -150,6 +151,10 @@ def prepare(
         UserError: anything wrong with any run; nothing was started.
     """
     composed = compose_all(compose, overrides, multirun)
+    if multirun:
+        composed = [run for run in composed if why_skipped(run) is None]
+        if not composed:
+            raise UserError("skip_if leaves no run of this sweep; `--dry-run` says which condition leaves out which.")
     for cache in {run.config["paths"]["cache"] for run in composed}:
         writable(Path(cache))
     for run in composed:

@@ -148,7 +148,7 @@ class SlurmBackend:
             "setup": options["setup"],
         }
         if self.on_cluster:
-            make = self.submitit.SlurmExecutor
+            make: Any = self.submitit.SlurmExecutor
             wanted |= {
                 "cpus_per_task": options["cpus_per_task"],
                 "mem_gb": options["mem_gb"],

@@ -12,6 +12,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, locked, make_ready
 from tlx.sweeps.leases import lease
 from tlx.sweeps.study import Planned
@@ -81,7 +82,7 @@ def main(run: Planned, place: Place) -> None:
 
 
 def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
-    """Do one run in this process, unless somebody finished it meanwhile.
+    """Do one run in this process, unless somebody finished it meanwhile, or failed to.
 
     Raises:
         Busy: another process is at it.
@@ -91,10 +92,17 @@ def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
     from tlx.train import run as train
 
     with locked(run.folder):
-        if run.finished and not run.config["force"]:
+        if (run.finished and not run.config["force"]) or _failed_elsewhere(run):
             return
         make_ready(run.folder)
         train(run.config, run.folder, callbacks=[ProgressFile(run.folder), *callbacks])
+
+
+def _failed_elsewhere(run: Planned) -> bool:
+    """Whether another sweep tried the run since ours looked, and it failed: once is enough."""
+    seen = run.config["run"].get("seen")
+    record = None if seen is None else read_record(run.folder)
+    return record is not None and record["status"] == "failed" and effort(record) > seen
 
 
 def leave_with(sentinel: int) -> None:

@@ -1,0 +1,79 @@
+"""What a sweep would do: how many runs, which are done, which are left out and why, and what the rest may cost."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tlx.config import Composed, composer
+from tlx.registry.entries import PREFIX
+from tlx.results.record import read_record
+from tlx.sweeps.launchers import jobs_that_fit, own_launcher
+from tlx.sweeps.skipping import why_skipped
+from tlx.sweeps.study import Planned, compose_all, plan_run
+
+
+def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
+    """The lines to print. Nothing is started, made or written.
+
+    Raises:
+        UserError: a bad run, as far as composing and the files named tell; models are not built here.
+    """
+    with composer(config_dir) as compose:
+        composed = compose_all(compose, overrides, multirun=True)
+        options = own_launcher(compose.launcher(overrides)) or {}
+    reasons = [why_skipped(run) for run in composed]
+    kept = [run for run, why in zip(composed, reasons, strict=True) if why is None]
+    absent = sorted({name for run in kept if (name := _absent_entry(run))})
+    planned = list({run.folder: run for run in map(plan_run, (r for r in kept if not _absent_entry(r)))}.values())
+    waiting = [run for run in kept if _absent_entry(run)]
+    done = [run for run in planned if run.finished]
+    todo = [run for run in planned if not run.finished]
+    cells = len({run.config["run"]["cell"] for run in planned})
+    lines = [f"{len(planned) + len(waiting)} runs ({cells or '?'} cells): {len(done)} done, {len(todo)} to do"]
+    if waiting:
+        lines.append(f"{len(waiting)} of them wait for the registry's {', '.join(absent)}, which would be made first")
+    for why, number in Counter(why for why in reasons if why).items():
+        lines.append(f"{number} left out: {why}")
+    for status, number in Counter(_status(run) for run in todo).items():
+        lines.append(f"  {number} {status}")
+    return [*lines, _cost(done, todo, options)]
+
+
+def _absent_entry(run: Composed) -> str | None:
+    """The registry entry that the run starts from, where it is yet to be made by the model's recipe."""
+    init, path = run.config["strategy"]["init"], run.config["model"].get("path") or ""
+    name = (init if init.startswith(PREFIX) else path).removeprefix(PREFIX)
+    made_first = path.startswith(PREFIX) and run.config["model"].get("pretrain")
+    there = (Path(run.config["paths"]["registry"]) / name / "card.json").is_file()
+    return name if made_first and not there else None
+
+
+def _status(run: Planned) -> str:
+    record = read_record(run.folder)
+    return "not begun" if record is None else f"{record['status']} before"
+
+
+def _cost(done: Sequence[Planned], todo: Sequence[Planned], options: dict[str, Any]) -> str:
+    """Time for what is left, from the runs that are done: those of the same cell, else of the same strategy."""
+    if not todo:
+        return "nothing is left to do"
+    taken: dict[str, list[float]] = {}
+    for run in done:
+        record = read_record(run.folder)
+        assert record is not None
+        for key in (record["cell"], f"{record['choices']['model']} {record['choices']['strategy']}"):
+            taken.setdefault(key, []).append(record["seconds"]["total"])
+    seconds, unknown = 0.0, 0
+    for run in todo:
+        entry = run.config["run"]
+        similar = f"{entry['choices']['model']} {entry['choices']['strategy']}"
+        known = taken.get(entry["cell"]) or taken.get(similar)
+        seconds += median(known) if known else 0.0
+        unknown += not known
+    if unknown == len(todo):
+        return "no estimate of the time: no run of this kind has been done in this study yet"
+    jobs = options.get("n_jobs") or jobs_that_fit([run.config for run in todo])
+    rest = f", without {unknown} runs of which no like has been done" if unknown else ""
+    return f"about {seconds / jobs / 60:.1f} minutes with {jobs} at once{rest} (from the median times of finished runs)"
