@@ -27,7 +27,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tlx.errors import UserError, nearest, unknown
+from tlx.errors import RunFailed, UserError, nearest, unknown
 from tlx.values import check_values
 
 _HERE = Path(__file__).resolve().parent
@@ -39,10 +39,14 @@ GROUPS = ("model", "strategy", "dataset", "optimizer", "scheduler", "trainer", "
 
 @dataclass(frozen=True)
 class Composed:
-    """One run as composed: `config` is a plain resolved dict, `choices` the chosen name in each group."""
+    """One run as composed: `config` is a plain resolved dict, `choices` the chosen name in each group.
+
+    `overrides` are the words that it was composed from.
+    """
 
     config: dict[str, Any]
     choices: dict[str, str | None]
+    overrides: tuple[str, ...] = ()
 
 
 class Composer:
@@ -107,7 +111,7 @@ class Composer:
             raise UserError(f"the configuration cannot be resolved: {one_line(error)}") from error
         assert isinstance(plain, dict)
         check_values(plain)  # type: ignore[arg-type]
-        return Composed(plain, choices)  # type: ignore[arg-type]
+        return Composed(plain, choices, tuple(overrides))  # type: ignore[arg-type]
 
     def launcher(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The node `hydra.launcher` of a sweep: which launcher, and its options.
@@ -119,14 +123,24 @@ class Composer:
         node: Any = OmegaConf.to_container(self._load(fixed).hydra.launcher, resolve=True)
         return node
 
-    def launch(self, overrides: Sequence[str], task: Callable[[Any], Any]) -> None:
-        """Let one of Hydra's own launchers call `task` once a job of the sweep; an error of a job is left to `task`."""
+    def launch(self, overrides: Sequence[str], jobs: Sequence[Sequence[str]], task: Callable[[Any], Any]) -> None:
+        """Let the launcher of Hydra's own that `overrides` name call `task` once for each of `jobs`.
+
+        What `task` raises is left to whoever looks at the job's record.
+
+        Raises:
+            RunFailed: the launcher itself gave up.
+        """
         fixed = [str(o.input_line) for o in self._read(overrides) if not o.is_sweep_override()]
         base = self._load(fixed)
         JobRuntime.instance().set("name", "tlx")
         context = HydraContext(config_loader=self.loader, callbacks=Callbacks(base))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=base)
-        launcher.launch(self.expand(overrides), initial_job_idx=0)
+        try:
+            launcher.launch(jobs, initial_job_idx=0)
+        except Exception as error:
+            name = type(launcher).__name__
+            raise RunFailed(f"Hydra's {name} gave up: {type(error).__name__}: {one_line(error)}.") from error
 
     def _read(self, overrides: Sequence[str]) -> list[Override]:
         """Parse overrides one by one, so that a message can name the one that is wrong."""

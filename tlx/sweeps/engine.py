@@ -16,19 +16,24 @@ from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, bury, locked
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
-from tlx.sweeps.worker import BUSY
+from tlx.sweeps.worker import BUSY, NOT_BEGUN, log_tail
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a run that another sweep is working on
 
 
 class Backend(Protocol):
-    """Where runs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`."""
+    """Where runs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`.
 
-    slots: int
+    `stop` asks all runs to checkpoint and leave; `recall` asks those that wait in a cluster's queue not to begin, and
+    `poll` gives them back as NOT_BEGUN.
+    """
 
+    @property
+    def slots(self) -> int: ...
     def start(self, run: Planned) -> None: ...
     def poll(self, timeout: float) -> list[tuple[Planned, int]]: ...
     def stop(self) -> None: ...
+    def recall(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -37,8 +42,8 @@ class Rules:
     """What to do about runs that fail.
 
     `on_error`: "continue" with the others, "stop" after the first, or "stop_after_K_equal" failures with one and the
-    same error. `retries`: how often a run is started again whose process died (killed, out of memory, a node lost); a
-    run that raised would raise again and is not.
+    same error. `retries`: how often a run is started again whose process died (killed, out of memory, a node lost) or
+    was made to leave by somebody else than this sweep; a run that raised would raise again and is not.
 
     Raises:
         UserError: another word, or a negative number.
@@ -73,6 +78,7 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
     tries: Counter[Path] = Counter()
     errors: list[str] = []
     asked: str | None = None
+    recalled = False
     for run in todo:
         _note_effort(run)
     with Interruption() as interruption:
@@ -85,6 +91,9 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                 if asked or rules.enough(errors):
                     waiting.clear()
                     elsewhere.clear()
+                    if not recalled:
+                        recalled = True
+                        backend.recall()
                 while waiting and len(running) < backend.slots:
                     run = waiting.popleft()
                     backend.start(run)
@@ -97,17 +106,19 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                     running.remove(run)
                     progress.end(run)
                     end = settle(run, code)
+                    leaving = interruption.requested is not None
                     if end == "elsewhere":
                         elsewhere.append(run)
                     elif end == "completed":
                         progress.advance()
-                    elif end == "killed" and tries[run.folder] < rules.retries and not asked:
+                    elif leaving or end == "not begun":
+                        continue
+                    elif end in ("killed", "unfinished") and tries[run.folder] < rules.retries:
                         tries[run.folder] += 1
-                        _note_effort(run)
-                        progress.say(f"again: {run.folder.name}: {_reason(run)}")
+                        progress.say(f"again: {run.folder.name}: {reason(run)}")
                         waiting.append(run)
-                    elif end in ("failed", "killed") and not asked:
-                        errors.append(_reason(run))
+                    else:
+                        errors.append(reason(run))
                         progress.say(f"failed: {run.folder.name}: {errors[-1]}")
                 progress.refresh(running)
         finally:
@@ -124,9 +135,11 @@ def _note_effort(run: Planned) -> None:
 
 
 def settle(run: Planned, code: int) -> str:
-    """How a run's process ended: completed, failed, killed, unfinished (it left when asked) or elsewhere."""
+    """How a run ended: completed, failed, killed, unfinished (it left when asked), not begun, or elsewhere."""
     if code == BUSY:
         return "elsewhere"
+    if code == NOT_BEGUN:
+        return "not begun"
     try:
         with locked(run.folder):
             if code != 0:
@@ -153,10 +166,11 @@ def why(code: int) -> str:
     return f"killed by {name}"
 
 
-def _reason(run: Planned) -> str:
+def reason(run: Planned) -> str:
     record = read_record(run.folder)
     if record is None:
-        return "its process died before it could write a record"
+        last = log_tail(run.folder, 1)
+        return "its process died before it could write a record" + (f" ({last[0]})" if last else "")
     error: dict[str, Any] = record["error"] or {}
     lines = str(error.get("message", "")).splitlines()
     return f"{error.get('type')}: {lines[0] if lines else ''}"

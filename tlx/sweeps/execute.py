@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,27 @@ from tlx.registry.entries import PREFIX
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import read_record
 from tlx.sweeps.check import check_runs, writable
-from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out
+from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
 from tlx.sweeps.folder import Busy
 from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.skipping import why_skipped
 from tlx.sweeps.study import Planned, compose_all, plan_run, write_study
-from tlx.sweeps.worker import do
+from tlx.sweeps.worker import NO_WORD, do
 
 
 @dataclass
 class Study:
     """The frozen runs of one command line: what a launcher carries out.
 
-    Hydra's own launchers call it once a job, with the job's config, which is not looked at: what runs is what was
-    checked and written down, whatever became of the yamls since.
+    Hydra's own launchers call it once a job, in this process or in one of theirs, with the job's config, which is not
+    looked at: what runs is what was checked and written down, whatever became of the yamls since.
     """
 
     runs: list[Planned]
     backend: Backend | None = None
     interrupted: str | None = None  # the name of the signal that ended the sweep
+    todo: list[Planned] = field(default_factory=list)  # what one of Hydra's own launchers does: job N is the Nth
 
     def carry_out(self, options: dict[str, Any]) -> None:
         """Do all runs that are not finished, as the options of our launcher say."""
@@ -46,7 +47,7 @@ class Study:
     def __call__(self, config: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        do(self.runs[HydraConfig.get().job.num])
+        do(self.todo[HydraConfig.get().job.num])
 
     @property
     def left(self) -> list[Planned]:
@@ -78,12 +79,34 @@ def run_sweep(overrides: Sequence[str], config_dir: str | None) -> Study:
     with composer(config_dir) as compose:
         options = own_launcher(compose.launcher(overrides))
         study = Study([])
-        study.runs = prepare(compose, overrides, multirun=True, study=study, options=options)
+        try:
+            study.runs = prepare(compose, overrides, multirun=True, study=study, options=options)
+        except BaseException:
+            if study.backend is not None:
+                study.backend.close()
+            raise
         if options is not None:
             study.carry_out(options)
-        elif study.left:
-            compose.launch(overrides, study)
+        else:
+            launch(compose, overrides, study)
     return study
+
+
+def launch(compose: Composer, overrides: Sequence[str], study: Study) -> None:
+    """Let one of Hydra's own launchers do what is not finished; then say what failed, as our launcher does.
+
+    Raises:
+        RunFailed: the launcher gave up, as joblib's does when one of its processes dies.
+    """
+    study.todo = unfinished(study.runs)
+    if not study.todo:
+        return
+    try:
+        compose.launch(overrides, [run.overrides for run in study.todo], study)
+    finally:
+        for run in study.todo:
+            if settle(run, NO_WORD) not in ("completed", "elsewhere"):
+                print(f"failed: {run.folder.name}: {reason(run)}", file=sys.stderr)
 
 
 def do_here(run: Planned) -> None:

@@ -35,5 +35,8 @@ class InProcessBackend:
     def stop(self) -> None:
         """Nothing: no run is going on between two calls."""
 
+    def recall(self) -> None:
+        """Nothing: what was started is over."""
+
     def close(self) -> None:
         """Nothing to end."""

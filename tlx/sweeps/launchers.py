@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tlx.errors import UserError, unknown
@@ -10,7 +11,17 @@ from tlx.sweeps.worker import Place
 
 OURS = "hydra_plugins.tlx_launcher.TlxLauncher"
 OPTIONS = ("backend", "n_jobs", "devices", "runs_per_gpu", "memory_gb", "on_error", "retries")
-BACKENDS = ("local", "in_process")
+BACKENDS = ("local", "in_process", "ray", "slurm")
+SECTIONS = {  # the further options of the backend of that name, and which of them are numbers ≥ 0
+    "ray": (("address", "num_cpus", "num_gpus", "resources"), ("num_cpus", "num_gpus")),
+    "slurm": (
+        (
+            *("executor", "timeout_min", "signal_delay_s", "requeues", "at_once"),
+            *("cpus_per_task", "gpus_per_node", "mem_gb", "sbatch", "setup"),
+        ),
+        ("timeout_min", "signal_delay_s", "requeues", "cpus_per_task"),
+    ),
+}
 MOST = 8  # runs at once on the CPU, where nobody said how many
 
 
@@ -24,12 +35,26 @@ def own_launcher(node: dict[str, Any]) -> dict[str, Any] | None:
         return None
     options = {key: value for key, value in node.items() if key != "_target_"}
     for key in options:
-        if key not in OPTIONS:
-            raise unknown("option in hydra.launcher", key, OPTIONS)
+        if key not in (*OPTIONS, *SECTIONS):
+            raise unknown("option in hydra.launcher", key, (*OPTIONS, *SECTIONS))
     for key in ("n_jobs", "runs_per_gpu"):
         if options[key] is not None and (not isinstance(options[key], int) or options[key] < 1):
             raise UserError(f"hydra.launcher.{key}={options[key]} must be a whole number ≥ 1.")
+    for name in SECTIONS:
+        if name in options:
+            _check_section(name, options[name])
     return options
+
+
+def _check_section(name: str, section: dict[str, Any]) -> None:
+    known, numbers = SECTIONS[name]
+    for key in section:
+        if key not in known:
+            raise unknown(f"option in hydra.launcher.{name}", key, known)
+    for key in numbers:
+        value = section[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise UserError(f"hydra.launcher.{name}.{key}={value} must be a number ≥ 0.")
 
 
 def make_backend(options: dict[str, Any], configs: Sequence[dict[str, Any]]) -> Backend:
@@ -45,15 +70,43 @@ def make_backend(options: dict[str, Any], configs: Sequence[dict[str, Any]]) -> 
         from tlx.sweeps.in_process import InProcessBackend
 
         return InProcessBackend()
+    if name in SECTIONS:
+        return _on_cluster(name, options, configs)
     from tlx.sweeps.local import LocalBackend
 
     devices = _devices(options["devices"], configs)
     slots = len(devices) * options["runs_per_gpu"] if devices else options["n_jobs"] or jobs_that_fit(configs)
-    memory = None if options["memory_gb"] is None else int(options["memory_gb"] * 2**30)
-    place = Place(devices, options["runs_per_gpu"], threads_each(slots), memory)
+    place = Place(devices, options["runs_per_gpu"], threads_each(slots), _memory(options))
     backend = LocalBackend(min(slots, len(configs)), place)
     backend.warm_up(configs)
     return backend
+
+
+def _on_cluster(name: str, options: dict[str, Any], configs: Sequence[dict[str, Any]]) -> Backend:
+    if name not in options:
+        raise UserError(f"hydra.launcher.backend={name}: say hydra/launcher={name}, which has its options.")
+    if options["devices"] is not None or options["runs_per_gpu"] != 1:
+        shared = "hydra.launcher.ray.num_gpus" if name == "ray" else "hydra.launcher.slurm.gpus_per_node"
+        raise UserError(f"hydra.launcher.devices and runs_per_gpu are for this machine: here {shared} shares GPUs out.")
+    section, cwd = options[name], str(Path.cwd())
+    if name == "ray":
+        from tlx.sweeps.on_ray import RayBackend
+
+        place = Place(
+            threads=max(1, int(section["num_cpus"])),
+            memory=_memory(options),
+            visible=None if section["num_gpus"] else "",
+            cwd=cwd,
+        )
+        return RayBackend(section, options["n_jobs"], configs, place)
+    from tlx.sweeps.on_slurm import SlurmBackend
+
+    place = Place(threads=max(1, int(section["cpus_per_task"])), memory=_memory(options), cwd=cwd)
+    return SlurmBackend(section, options["n_jobs"], configs, place)
+
+
+def _memory(options: dict[str, Any]) -> int | None:
+    return None if options["memory_gb"] is None else int(options["memory_gb"] * 2**30)
 
 
 def cores() -> int:

@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 from tlx.sweeps import worker
@@ -34,6 +37,29 @@ def modules_for(configs: Sequence[dict[str, Any]]) -> list[str]:
     return [*dict.fromkeys(found), "tlx.sweeps.frozen_imports"]
 
 
+def start_server(modules: Sequence[str]) -> None:
+    """Start this process's fork server, unless it runs already; it begins to import these modules."""
+    from multiprocessing.forkserver import ensure_running
+
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+    ensure_running()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from importing the main program of this process into a new one.
+
+    A run needs nothing of it; a script without `if __name__ == "__main__"` would start its sweep again, and the main
+    program of a Ray worker takes a second.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 class LocalBackend:
     """Runs on this machine, `slots` at once."""
 
@@ -44,15 +70,13 @@ class LocalBackend:
 
     def warm_up(self, configs: Sequence[dict[str, Any]]) -> None:
         """Start the server, which begins to import while the study is still being checked."""
-        from multiprocessing.forkserver import ensure_running
-
-        self.context.set_forkserver_preload(modules_for(configs))
-        ensure_running()
+        start_server(modules_for(configs))
 
     def start(self, run: Planned) -> None:
         """Begin a run."""
         process = self.context.Process(target=worker.main, args=(run, self.place), name=run.folder.name)
-        process.start()
+        with _without_main():
+            process.start()
         self._running[process.sentinel] = run, process
 
     def poll(self, timeout: float) -> list[tuple[Planned, int]]:
@@ -74,6 +98,9 @@ class LocalBackend:
                 os.kill(process.pid, signal.SIGTERM)
             except ProcessLookupError:
                 continue  # it left by itself
+
+    def recall(self) -> None:
+        """Nothing: what was started has begun."""
 
     def close(self) -> None:
         """End what still runs."""

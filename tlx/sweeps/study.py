@@ -19,10 +19,14 @@ from tlx.results.recording import versions
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study. `config` carries the entry `run`: identity, cell, choices and fingerprints."""
+    """One run of a study. `config` carries the entry `run`: identity, cell, choices and fingerprints.
+
+    `overrides` are the words on the command line that it was composed from.
+    """
 
     config: dict[str, Any]
     folder: Path
+    overrides: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -75,7 +79,7 @@ def plan_run(composed: Composed) -> Planned:
         "fingerprints": identity.fingerprints,
     }
     root = Path(config["paths"]["runs"]) / study_name(config, composed.choices)
-    return Planned(config, root / identity.folder)
+    return Planned(config, root / identity.folder, composed.overrides)
 
 
 def compose_all(compose: Composer, overrides: Sequence[str], multirun: bool) -> list[Composed]:

@@ -19,8 +19,9 @@ from tlx.sweeps.study import Planned
 if TYPE_CHECKING:
     import lightning as L
 
-# Exit codes of a run's process. Signals come as their negative number, as everywhere.
-DONE, FAILED, BUSY = 0, 1, 75
+# Exit codes of a run's process. Signals come as their negative number, as everywhere. NO_WORD: it is gone, and nobody
+# knows its code. NOT_BEGUN: it was called back first.
+DONE, FAILED, BUSY, NOT_BEGUN, NO_WORD = 0, 1, 75, 76, 255
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,17 @@ class Place:
     """What one run may use of a machine.
 
     `devices` are the GPUs to lease one of (none: a run on the CPU), each for up to `per_device` runs at once.
-    `threads` are torch's CPU threads where the run does not say. `memory` limits the address space (bytes).
+    `threads` are torch's CPU threads where the run does not say. `memory` limits the address space (bytes). Where
+    another program shares the GPUs out, `visible` is the CUDA_VISIBLE_DEVICES that it gave the run ("" for none).
+    `cwd` is the folder that relative paths in the config start from, where that is not the process's own.
     """
 
     devices: tuple[str, ...] = ()
     per_device: int = 1
     threads: int | None = None
     memory: int | None = None
+    visible: str | None = None
+    cwd: str | None = None
 
 
 def main(run: Planned, place: Place) -> None:
@@ -45,8 +50,15 @@ def main(run: Planned, place: Place) -> None:
     os.dup2(log, 2)
     faulthandler.enable()
     os.setsid()  # Ctrl-C reaches the sweep alone, which then asks its runs to leave
-    _leave_with_the_parent()
+    parent = parent_process()
+    if parent is not None:
+        leave_with(parent.sentinel)
+    if place.cwd is not None:
+        os.chdir(place.cwd)
     with ExitStack() as stack:
+        if place.visible is not None:
+            run.config["run"]["lease"] = place.visible or None
+            os.environ["CUDA_VISIBLE_DEVICES"] = place.visible
         if place.devices:
             device = stack.enter_context(lease(place.devices, place.per_device))
             run.config["run"]["lease"] = device
@@ -92,14 +104,14 @@ def _failed_elsewhere(run: Planned) -> bool:
     return record is not None and record["status"] == "failed" and effort(record) > seen
 
 
-def _leave_with_the_parent() -> None:
-    """Ask this process to checkpoint and leave when the one that started it dies: nobody would count its run."""
-    parent = parent_process()
-    if parent is None:
-        return
+def leave_with(sentinel: int) -> None:
+    """Ask this process to checkpoint and leave when the one that started it dies: nobody would count its run.
+
+    `sentinel` is a file descriptor that becomes readable then.
+    """
 
     def watch() -> None:
-        connection.wait([parent.sentinel])
+        connection.wait([sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,27 @@
+"""`python -m tlx.sweeps.node FILE`: do the run that a JSON file describes; what a job of a cluster starts.
+
+The file holds `config` (resolved), `folder` (absolute) and `place` (see `tlx.sweeps.worker.Place`). The exit codes are
+those of `tlx.sweeps.worker`. The end of standard input means that whoever started it is gone: the run leaves, too.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from tlx.sweeps import worker
+from tlx.sweeps.study import Planned
+
+
+def main(file: Path) -> None:
+    """The whole life of the process."""
+    # The scheduler's warning goes to all processes of a job; the one that started this one answers it.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    given = json.loads(file.read_text())
+    if not sys.stdin.isatty():
+        worker.leave_with(sys.stdin.fileno())
+    worker.main(Planned(given["config"], Path(given["folder"])), worker.Place(**given["place"]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
