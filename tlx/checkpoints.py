@@ -116,8 +116,9 @@ class ResumePoint(L.Callback):
         self._asked = self.interruption.requested is not None
         due = self._asked or time.monotonic() - self._saved >= self.every
         if trainer.world_size > 1:  # all ranks write and leave together, or none
-            self._asked = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
-            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+            wish = torch.tensor(2 * self._asked + due, device=trainer.strategy.root_device)
+            agreed = int(trainer.strategy.reduce(wish, reduce_op="max"))
+            self._asked, due = agreed >= 2, agreed > 0
         return due
 
     def _write(self, trainer: L.Trainer) -> None:
@@ -131,7 +132,8 @@ class ResumePoint(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.interruption.leave_at_once()
-        if self.interruption.requested is not None:  # during the last validation
+        self._is_time(trainer)
+        if self._asked:  # during the last validation
             self.interruption.leave()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

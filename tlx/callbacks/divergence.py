@@ -41,6 +41,8 @@ class StopOnDivergence(L.Callback):
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None or (loss.device.type != "cpu" and batch_idx % self.every):
             return
+        if trainer.world_size > 1:  # all leave together, or none
+            loss = trainer.strategy.reduce(loss.detach(), reduce_op="mean")
         value = float(loss)
         if math.isfinite(value):
             return
