@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlx.sweeps.folder import Busy, locked, make_ready
 from tlx.sweeps.leases import lease
@@ -27,7 +27,7 @@ DONE, FAILED, BUSY = 0, 1, 75
 class Place:
     """What one run may use of a machine.
 
-    `devices` are the GPUs to lease one of (none: a run on the CPU), each for up to `per_device` runs at once.
+    `devices` are the GPUs to lease from (none: a run on the CPU), each for up to `per_device` runs at once.
     `threads` are torch's CPU threads where the run does not say. `memory` limits the address space (bytes).
     """
 
@@ -35,6 +35,11 @@ class Place:
     per_device: int = 1
     threads: int | None = None
     memory: int | None = None
+
+
+def gpus(config: dict[str, Any]) -> int:
+    """How many GPUs a run leases, where there are any."""
+    return 1 if config["trainer"]["accelerator"] == "cpu" else config["trainer"]["devices"]
 
 
 def main(run: Planned, place: Place) -> None:
@@ -48,9 +53,8 @@ def main(run: Planned, place: Place) -> None:
     _leave_with_the_parent()
     with ExitStack() as stack:
         if place.devices:
-            device = stack.enter_context(lease(place.devices, place.per_device))
-            run.config["run"]["lease"] = device
-            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            devices = stack.enter_context(lease(place.devices, place.per_device, gpus(run.config)))
+            run.config["run"]["lease"] = os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         if place.memory:
             import resource
 
