@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tlx.atomic import atomic
+from tlx.distributed import total, world_size
 from tlx.interruption import Interruption
 from tlx.loggers import MetricsFile
 
@@ -115,10 +116,9 @@ class ResumePoint(L.Callback):
     def _is_time(self, trainer: L.Trainer) -> bool:
         self._asked = self.interruption.requested is not None
         due = self._asked or time.monotonic() - self._saved >= self.every
-        if trainer.world_size > 1:  # all ranks write and leave together, or none
-            wish = torch.tensor(2 * self._asked + due, device=trainer.strategy.root_device)
-            agreed = int(trainer.strategy.reduce(wish, reduce_op="max"))
-            self._asked, due = agreed >= 2, agreed > 0
+        if world_size() > 1:  # all write and leave together, or none
+            wishes = total(torch.tensor([self._asked, due], dtype=torch.int, device=trainer.strategy.root_device))
+            self._asked, due = (wish > 0 for wish in wishes.tolist())
         return due
 
     def _write(self, trainer: L.Trainer) -> None:

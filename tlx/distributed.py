@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tlx.plan import ParameterPlan
@@ -33,6 +33,14 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of everybody's tensors. All processes must call it."""
+    if world_size() > 1:
+        value = value.detach().clone()
+        dist.all_reduce(value)
+    return value
 
 
 def in_checkpoint(value: Any) -> Any:

@@ -85,20 +85,21 @@ class Followers:
         if self.size == 1:
             yield
             return
-        error: BaseException | None = None
         try:
             self._connect(checkpoint)
             yield
-        except BaseException as raised:
-            error = raised
+        except Interrupted:
+            raise
+        except BaseException as error:
+            # The others may wait for this process, and disconnecting for them: so they end first.
+            reasons = self._end(5.0)
+            if reasons and is_broken_connection(error):
+                raise RankFailed(reasons[0]) from error
             raise
         finally:
-            together = error is None or isinstance(error, Interrupted)
             if dist.is_initialized():
                 dist.destroy_process_group()
-            reasons = self._end(PATIENCE if together else 5.0)
-            if reasons and error is not None and is_broken_connection(error):
-                raise RankFailed(reasons[0]) from error
+            self._end(PATIENCE)
 
     def _connect(self, checkpoint: Path | None) -> None:
         for rank, report in enumerate(self._reports, 1):

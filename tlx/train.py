@@ -110,6 +110,7 @@ def follow(
     `begin` waits for rank 0, which does everything else, and returns the checkpoint to go on from.
     """
     quiet_lightning()
+    set_threads(config["trainer"]["threads"])
     seed_everything(config["seed"])
     data, module = assemble(config)
     loaders = make_loaders(config, data, module, rank)
