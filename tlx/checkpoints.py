@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tlx.atomic import atomic
+from tlx.distributed import total, world_size
 from tlx.interruption import Interruption
 from tlx.loggers import MetricsFile
 
@@ -115,9 +116,9 @@ class ResumePoint(L.Callback):
     def _is_time(self, trainer: L.Trainer) -> bool:
         self._asked = self.interruption.requested is not None
         due = self._asked or time.monotonic() - self._saved >= self.every
-        if trainer.world_size > 1:  # all ranks write and leave together, or none
-            self._asked = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
-            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if world_size() > 1:  # all write and leave together, or none
+            wishes = total(torch.tensor([self._asked, due], dtype=torch.int, device=trainer.strategy.root_device))
+            self._asked, due = (wish > 0 for wish in wishes.tolist())
         return due
 
     def _write(self, trainer: L.Trainer) -> None:
@@ -131,7 +132,8 @@ class ResumePoint(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.interruption.leave_at_once()
-        if self.interruption.requested is not None:  # during the last validation
+        self._is_time(trainer)
+        if self._asked:  # during the last validation
             self.interruption.leave()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

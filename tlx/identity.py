@@ -12,7 +12,8 @@ from tlx.errors import UserError
 from tlx.models.location import locate, weights_hash
 
 # Where things lie, how they are shown and what they are kept as changes no result. `lr` and `pretrain` are sources of
-# other keys; paths are replaced by the hashes of what lies there.
+# other keys; paths are replaced by the hashes of what lies there. batch_size, devices and accumulate all stay: together
+# they are the global batch, and how it is split decides the dropout masks and what batch normalisation sees.
 WITHOUT_EFFECT = (
     "paths",
     "study",
@@ -25,6 +26,7 @@ WITHOUT_EFFECT = (
     "trainer.workers",
     "trainer.threads",
     "trainer.accelerator",
+    "trainer.strategy",
     "trainer.checkpoint_seconds",
     "trainer.detect_anomaly",
     "model.path",

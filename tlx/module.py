@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from tlx.callbacks.phases import phase_starts
+from tlx.distributed import broadcast_buffers
 from tlx.models.backbone import Backbone
 from tlx.plan import ParameterPlan
 from tlx.tasks.classification import Classification, ClassificationMeter
@@ -47,11 +48,15 @@ class TransferModule(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = self.task.loss(self(batch), batch)
-        self.log("train/loss", loss, batch_size=len(batch["label"]))
+        shared = "weight" in batch  # with other processes: see tlx.data.sampling.share_of_batch
+        if shared:
+            loss = loss * batch["weight"]
+        self.log("train/loss", loss, batch_size=len(batch["label"]), sync_dist=shared)
         return loss
 
     def on_validation_epoch_start(self) -> None:
         self.meter = self.task.meter()
+        broadcast_buffers(self)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         assert self.meter is not None
@@ -59,6 +64,7 @@ class TransferModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         assert self.meter is not None
+        self.meter.gather()
         self.log_dict({f"val/{name}": value for name, value in self.meter.compute().items()})
 
     def configure_optimizers(self) -> Any:

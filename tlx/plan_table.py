@@ -29,9 +29,8 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
     plan = module.plan
     assert plan is not None
     options = config["trainer"]
-    total, per_epoch = training_steps(
-        len(data.train), options["batch_size"], options["accumulate"], options["max_epochs"]
-    )
+    batch_size = options["batch_size"] * options["devices"]
+    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], options["max_epochs"])
     starts = plan.boundaries(total, per_epoch)
     rows = plan.rows(module)
     console = Console(width=None if Console().is_terminal else 160)

@@ -17,6 +17,8 @@ def quiet_lightning() -> None:
         r".*GPU available but not used.*",
         r".*lr_scheduler\.step\(\)` before `optimizer\.step.*",
         r".*in eval mode at the start of training.*",  # that is what frozen means
+        r".*find_unused_parameters=True was specified.*",  # LayerDrop leaves out parameters in some steps only
+        r".*recommended to use `self.log\(.*, sync_dist=True\)`.*",  # validation scores are gathered before
         r".*You are using `torch.load` with `weights_only.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -9,12 +9,20 @@ import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch import Tensor
 
+from tlx.distributed import from_checkpoint, in_checkpoint
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (all devices). 0 is a seed like any other."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 -- libraries draw from the global generator
     torch.manual_seed(seed)
+
+
+def seed_rank(seed: int, rank: int) -> None:
+    """Seed process `rank` of a run that several share: their dropout masks must differ. Rank 0 goes on as if alone."""
+    if rank > 0:
+        seed_everything(int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]))
 
 
 def random_state() -> dict[str, Any]:
@@ -45,6 +53,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
 class RandomState(L.Callback):
     """Saves the generators' states in every checkpoint and restores them on resume, which Lightning does not.
 
+    Of several processes, each gets its own state back.
+
     Two more things that Lightning leaves out belong to an exact resume. Gradients that are being accumulated go into
     the checkpoint. And the first pass over the training data is begun anew: Lightning begins it before it knows the
     epoch and the state of the generators and, where `estimated_stepping_batches` was asked for, the place of a stateful
@@ -56,17 +66,20 @@ class RandomState(L.Callback):
         self._gradients: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return random_state()
+        return in_checkpoint(random_state())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._restored = state_dict
+        self._restored = from_checkpoint(state_dict)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.fit_loop._should_accumulate():
-            checkpoint["gradients"] = {n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}
+            gradients = {n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}
+            if trainer.world_size > 1:  # each process has its own until the optimiser steps
+                gradients = in_checkpoint({n: g.cpu() for n, g in gradients.items()})
+            checkpoint["gradients"] = gradients
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._gradients = checkpoint.get("gradients", {})
+        self._gradients = from_checkpoint(checkpoint["gradients"]) if "gradients" in checkpoint else {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # The latest hook before the first batch: everything that draws during set-up has drawn.

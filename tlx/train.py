@@ -1,6 +1,6 @@
 """One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, re
 from tlx.config import instantiate
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.distributed import Averaged, Ranked
 from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule, score
 from tlx.plan import frozen_hash
 from tlx.quiet import quiet_lightning
+from tlx.ranks import Followers
 from tlx.registry import entries
 from tlx.results.recording import Recording
-from tlx.seeding import RandomState, seed_everything
+from tlx.seeding import RandomState, seed_everything, seed_rank
 from tlx.source import source_meter
 from tlx.strategies.lora import merge_adapters
 from tlx.strategies.strategy import TransferStrategy
@@ -40,7 +42,11 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
     Raises:
         Interrupted: a signal asked the run to leave; it did so after a checkpoint.
     """
-    with Interruption() as interruption, Recording(config, folder) as record:
+    with (
+        Interruption() as interruption,
+        Recording(config, folder) as record,
+        Followers(config, folder) as followers,
+    ):
         quiet_lightning()
         set_threads(config["trainer"]["threads"])
         seed_everything(config["seed"])
@@ -57,7 +63,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         before = evaluate(module, task, loaders["validation"])
         record.resumes(earlier)
         try:
-            trainer.fit(module, loaders["train"], loaders["validation"], ckpt_path=earlier, weights_only=True)
+            with followers.training(earlier):
+                trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
         finally:
             record.seconds["train"] = point.seconds
         record.trained(trainer)
@@ -95,6 +102,25 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
     return record.written
 
 
+def follow(
+    config: dict[str, Any], folder: Path, rank: int, begin: Callable[[], Path | None], interruption: Interruption
+) -> None:
+    """What the other processes of a run do: prepare the same, then train along on their shares of each batch.
+
+    `begin` waits for rank 0, which does everything else, and returns the checkpoint to go on from.
+    """
+    quiet_lightning()
+    set_threads(config["trainer"]["threads"])
+    seed_everything(config["seed"])
+    data, module = assemble(config)
+    loaders = make_loaders(config, data, module, rank)
+    seed_rank(config["seed"], rank)
+    earlier = begin()
+    point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
+    trainer = make_trainer(config, folder, [point], rank)
+    trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+
+
 def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     """The data and the planned module; everything random in them follows from the seed set before.
 
@@ -126,8 +152,12 @@ def _texts(data: Data) -> list[str]:
     return [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs]
 
 
-def make_loaders(config: dict[str, Any], data: Data, module: TransferModule) -> dict[str, Any]:
-    """Loaders of the three parts: training shuffled and augmented, the others in a fixed order."""
+def make_loaders(config: dict[str, Any], data: Data, module: TransferModule, rank: int = 0) -> dict[str, Any]:
+    """Loaders of the three parts: training shuffled and augmented, the others in a fixed order.
+
+    A run on several devices shares out its training batches, and, as `selection`, those of the validation during the
+    training; `validation` and `test` are whole.
+    """
     dataset: Dataset = instantiate(config["dataset"], "dataset")
     preprocessing, options = module.backbone.preprocessing, config["trainer"]
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
@@ -142,17 +172,21 @@ def make_loaders(config: dict[str, Any], data: Data, module: TransferModule) -> 
         for name, part in parts.items()
     }
     buckets = dataset.sampler == "length_buckets"
-    loaders: dict[str, Any] = {
-        "train": train_loader(examples["train"], options["batch_size"], config["seed"], buckets, options["workers"])
+    world, workers, size = options["devices"], options["workers"], options["eval_batch_size"]
+    return {
+        "train": train_loader(
+            examples["train"], options["batch_size"] * world, config["seed"], buckets, workers, rank, world
+        ),
+        "selection": eval_loader(examples["validation"], size, workers, rank, world),
+        "validation": eval_loader(examples["validation"], size, workers),
+        "test": eval_loader(examples["test"], size, workers),
     }
-    for name in ("validation", "test"):
-        loaders[name] = eval_loader(examples[name], options["eval_batch_size"], options["workers"])
-    return loaders
 
 
-def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback]) -> L.Trainer:
-    """A Lightning Trainer for this run; `callbacks` come after its own."""
+def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback], rank: int = 0) -> L.Trainer:
+    """A Lightning Trainer for this process of a run; `callbacks` come after its own. Only rank 0 logs."""
     options = config["trainer"]
+    several = options["devices"] > 1
     monitor = f"val/{config['dataset']['monitor']}"
     mode = "max" if DIRECTIONS[config["dataset"]["monitor"]] == "higher" else "min"
     parts: list[L.Callback] = [
@@ -174,9 +208,10 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
         gradient_clip_val=options["gradient_clip"],
         detect_anomaly=options["detect_anomaly"],
         deterministic=config["deterministic"],
-        logger=make_loggers(config, folder),
+        logger=make_loggers(config, folder) if rank == 0 else False,
         callbacks=[*parts, *callbacks],
-        plugins=[SafeCheckpointIO()],
+        strategy=Averaged() if several else "auto",
+        plugins=[SafeCheckpointIO(), *([Ranked(rank, options["devices"])] if several else [])],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=False,

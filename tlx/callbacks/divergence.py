@@ -7,6 +7,7 @@ import lightning as L
 import torch
 from torch import nn
 
+from tlx.distributed import total, world_size
 from tlx.plan import ParameterPlan
 
 
@@ -41,7 +42,7 @@ class StopOnDivergence(L.Callback):
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None or (loss.device.type != "cpu" and batch_idx % self.every):
             return
-        value = float(loss)
+        value = float(total(loss)) / world_size()  # of all processes: they leave together, or not
         if math.isfinite(value):
             return
         plan = getattr(pl_module, "plan", None)

@@ -9,6 +9,7 @@ import lightning as L
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from tlx.distributed import check_in_step, rewrap
 from tlx.errors import UserError
 from tlx.layer_groups import LayerGroup
 from tlx.plan import ParameterPlan, apply_modes, apply_phase
@@ -50,6 +51,12 @@ class PhaseSchedule(L.Callback):
 
     The optimiser holds every group from step 0, so a phase change never touches it: what is frozen has no gradient and
     is passed over. The phase follows from the optimiser step alone, so a resumed run is in the right one.
+
+    With Lightning's DDP, all processes must hold the same weights at the end of a phase, and the wrapper is built anew
+    for the next.
+
+    Raises:
+        RuntimeError: they do not.
     """
 
     plan: ParameterPlan | None = None
@@ -79,17 +86,20 @@ class PhaseSchedule(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not before: a checkpoint's step is restored after on_fit_start, and Lightning warns of layers in eval mode.
-        self._enter(pl_module, self._phase_at(trainer.global_step))
+        self._enter(trainer, pl_module, self._phase_at(trainer.global_step))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         phase = self._phase_at(trainer.global_step)
         if phase != self.phase:
-            self._enter(pl_module, phase)
+            check_in_step(pl_module, self._current_plan)
+            self._enter(trainer, pl_module, phase)
         elif any(m.training for m in self._frozen):  # somebody called train() on the whole module
-            assert self.plan is not None
-            apply_modes(pl_module, self.plan, phase)
+            apply_modes(pl_module, self._current_plan, phase)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_in_step(pl_module, self._current_plan)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._release()
@@ -106,14 +116,20 @@ class PhaseSchedule(L.Callback):
     def _phase_at(self, step: int) -> int:
         return bisect.bisect_right(self.starts, step) - 1
 
-    def _enter(self, module: L.LightningModule, phase: int) -> None:
+    @property
+    def _current_plan(self) -> ParameterPlan:
         assert self.plan is not None
+        return self.plan
+
+    def _enter(self, trainer: L.Trainer, module: L.LightningModule, phase: int) -> None:
+        plan = self._current_plan
         self.phase = phase
-        apply_phase(module, self.plan, phase)
-        trainable = self.plan.phases[phase].trainable
+        apply_phase(module, plan, phase)
+        rewrap(trainer)
+        trainable = plan.phases[phase].trainable
         modules = dict(module.named_modules())
         self._release()
-        self._frozen = [modules[n] for g in self.plan.groups if g.name not in trainable for n in g.modules]
+        self._frozen = [modules[n] for g in plan.groups if g.name not in trainable for n in g.modules]
         # Many a training step begins with train(); by then this callback has had its turn.
         self._hooks = [frozen.register_forward_pre_hook(_stay_in_eval_mode) for frozen in self._frozen]
 

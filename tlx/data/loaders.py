@@ -22,7 +22,8 @@ class Examples(TorchDataset):
     """Encoded examples with labels; an item is (example, label, position).
 
     A key is a position, or (epoch, position) in training: the augmentation of an example is a pure function of (seed,
-    epoch, position), so it differs between epochs, repeats in a rerun, and does not depend on worker processes.
+    epoch, position), so it differs between epochs, repeats in a rerun, and does not depend on worker processes. A third
+    part of a key, the weight of this process's share of the batch, is handed on as the last part of the item.
     """
 
     def __init__(
@@ -39,25 +40,31 @@ class Examples(TorchDataset):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Any, int, int]:
-        epoch, position = key if isinstance(key, tuple) else (None, key)
+    def __getitem__(self, key: int | tuple) -> tuple:
+        epoch, position, *weight = key if isinstance(key, tuple) else (None, key)
         example = self.examples[position]
         if epoch is not None and self.augmentation:
             rng = np.random.default_rng([self.seed, epoch, position])
             example = self.preprocessing.augment(example, self.augmentation, rng)
-        return example, int(self.labels[position]), position
+        return example, int(self.labels[position]), position, *weight
 
-    def collate(self, items: list[tuple[Any, int, int]]) -> dict[str, Tensor]:
-        """A batch: the network's inputs, `label` (B,) and `index` (B,), the position in its part."""
-        examples, labels, positions = zip(*items, strict=True)
+    def collate(self, items: list[tuple]) -> dict[str, Tensor]:
+        """A batch: the network's inputs, `label` (B,) and `index` (B,), the position in its part.
+
+        Where several processes share batches, also the scalar `weight` of this part's mean loss.
+        """
+        examples, labels, positions, *weights = zip(*items, strict=True)
         batch = self.preprocessing.collate(examples)
-        return batch | {"label": torch.tensor(labels), "index": torch.tensor(positions)}
+        batch |= {"label": torch.tensor(labels), "index": torch.tensor(positions)}
+        return batch | {"weight": torch.tensor(weights[0][0])} if weights else batch
 
 
-def train_loader(data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0) -> StatefulDataLoader:
-    """Batches in the order of `tlx.data.sampling`; its state can be saved in mid-epoch."""
+def train_loader(
+    data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0, rank: int = 0, world: int = 1
+) -> StatefulDataLoader:
+    """Batches in the order of `tlx.data.sampling`, or one process's shares of them; can be saved in mid-epoch."""
     lengths = [data.preprocessing.length(e) for e in data.examples] if buckets else None
-    sampler = EpochBatchSampler(len(data), batch_size, seed, lengths)
+    sampler = EpochBatchSampler(len(data), batch_size, seed, lengths, rank, world)
     return StatefulDataLoader(
         data,
         batch_sampler=sampler,
@@ -68,14 +75,20 @@ def train_loader(data: Examples, batch_size: int, seed: int, buckets: bool, work
     )
 
 
-def eval_loader(data: Examples, batch_size: int, workers: int = 0) -> DataLoader:
-    """Every example once, by falling length: always the same batches, with little padding."""
+def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0, world: int = 1) -> DataLoader:
+    """Every example once, by falling length: always the same batches, with little padding.
+
+    Of these batches, process `rank` of `world` gets every world-th; one for which there is none gets the first, since
+    Lightning leaves out a validation without batches. Whoever puts the scores together counts an example once.
+    """
     lengths = np.array([data.preprocessing.length(e) for e in data.examples])
     order = np.argsort(-lengths, kind="stable").tolist()
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    mine = batches[rank::world] or batches[:1]
     return DataLoader(
         data,
         batch_size=batch_size,
-        sampler=order,
+        sampler=[position for batch in mine for position in batch],  # none but the last is short
         collate_fn=data.collate,
         num_workers=workers,
         shuffle=False,

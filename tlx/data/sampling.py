@@ -40,15 +40,41 @@ def training_steps(count: int, batch_size: int, accumulate: int, epochs: int) ->
     return per_epoch * epochs, per_epoch
 
 
+def share_of_batch(batch: np.ndarray, rank: int, world: int, least: int = 1) -> tuple[np.ndarray, float]:
+    """The part of a batch that process `rank` of `world` takes, and the weight of its mean loss.
+
+    The weight is its number of examples × world ÷ theirs together, so that the mean over the processes of weight × mean
+    loss, and of its gradient, is that of the whole batch, however unequal the parts. A part has `least` examples or
+    more; a process for which too few are left computes on the batch's first ones, with weight 0.
+    """
+    parts = np.array_split(batch, max(1, min(world, len(batch) // least)))
+    if rank < len(parts):
+        return parts[rank], len(parts[rank]) * world / len(batch)
+    return batch[:least], 0.0
+
+
 class EpochBatchSampler:
     """A batch sampler over `epoch_batches` that yields lists of (epoch, position) and can be saved in mid-epoch.
+
+    Where `world` processes share each batch, it yields this one's part, as lists of (epoch, position, weight): see
+    `share_of_batch`. The place within the epoch is the same for all.
 
     Lightning sets the epoch (`set_epoch`, found through the attribute `sampler`); torchdata's StatefulDataLoader saves
     and restores the place within it. Only a restored place shortens a pass, and only the first one after it.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        lengths: Sequence[int] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.count, self.batch_size, self.seed, self.lengths = count, batch_size, seed, lengths
+        self.rank, self.world = rank, world
+        self.least = 2 if batch_size >= 2 * world else 1  # batch normalisation cannot train on one
         self.epoch = 0
         self.done = 0  # batches of this epoch that were yielded
         self._start = 0  # where the next pass begins
@@ -64,12 +90,16 @@ class EpochBatchSampler:
         single = self.batch_size > 1 and batches > 1 and self.count % self.batch_size == 1
         return batches - 1 if single else batches
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple]]:
         batches = epoch_batches(self.count, self.batch_size, self.seed, self.epoch, self.lengths)
         self.done, self._start = self._start, 0
         for batch in batches[self.done :]:
             self.done += 1
-            yield [(self.epoch, int(i)) for i in batch]
+            if self.world == 1:
+                yield [(self.epoch, int(i)) for i in batch]
+            else:
+                part, weight = share_of_batch(batch, self.rank, self.world, self.least)
+                yield [(self.epoch, int(i), weight) for i in part]
 
     def state_dict(self) -> dict[str, int]:
         # After the last batch of an epoch comes the first of the next one.

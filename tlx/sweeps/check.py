@@ -77,9 +77,8 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     if augmentation := config["dataset"].get("augmentation"):
         preprocessing.check_augmentation(augmentation)
     options = config["trainer"]
-    total, per_epoch = training_steps(
-        len(data.train), options["batch_size"], options["accumulate"], options["max_epochs"]
-    )
+    batch_size = options["batch_size"] * options["devices"]
+    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], options["max_epochs"])
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     try:
@@ -100,6 +99,11 @@ def _check_trainer(config: dict[str, Any]) -> None:
     options, gpu = config["trainer"], torch.cuda.is_available()
     if options["accelerator"] == "gpu" and not gpu:
         raise UserError("trainer.accelerator=gpu, but torch sees no GPU on this machine: say cpu or auto.")
+    if options["accelerator"] != "cpu" and gpu and options["devices"] > torch.cuda.device_count():
+        raise UserError(
+            f"trainer.devices={options['devices']}, but torch sees {torch.cuda.device_count()} GPUs on this machine: "
+            "ask for no more than these, or say trainer.accelerator=cpu."
+        )
     if options["precision"] == "16-mixed":
         if options["accelerator"] == "cpu" or not gpu:
             raise UserError("trainer.precision=16-mixed needs a GPU: on a CPU say bf16-mixed or 32-true.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.errors import UserError, unknown
 from tlx.sweeps.engine import Backend
-from tlx.sweeps.worker import Place
+from tlx.sweeps.worker import Place, gpus
 
 OURS = "hydra_plugins.tlx_launcher.TlxLauncher"
 OPTIONS = ("backend", "n_jobs", "devices", "runs_per_gpu", "memory_gb", "on_error", "retries")
@@ -75,7 +75,17 @@ def make_backend(options: dict[str, Any], configs: Sequence[dict[str, Any]]) -> 
     from tlx.sweeps.local import LocalBackend
 
     devices = _devices(options["devices"], configs)
-    slots = len(devices) * options["runs_per_gpu"] if devices else options["n_jobs"] or jobs_that_fit(configs)
+    if devices:
+        most = max(map(gpus, configs))
+        if most > len(devices):
+            raise UserError(
+                f"trainer.devices={most}, but there are {len(devices)} GPUs to share out ({', '.join(devices)}): "
+                "ask for no more than these, or give hydra.launcher.devices=[…] more."
+            )
+        # Where runs need unequally many, some wait for their GPUs in a process that has done nothing yet.
+        slots = max(1, len(devices) * options["runs_per_gpu"] // min(map(gpus, configs)))
+    else:
+        slots = options["n_jobs"] or jobs_that_fit(configs)
     place = Place(devices, options["runs_per_gpu"], threads_each(slots), _memory(options))
     backend = LocalBackend(min(slots, len(configs)), place)
     backend.warm_up(configs)
@@ -116,7 +126,10 @@ def cores() -> int:
 
 def jobs_that_fit(configs: Sequence[dict[str, Any]]) -> int:
     """How many of these runs fit onto the cores at once; one, where a run takes all cores."""
-    threads = max(config["trainer"]["threads"] or cores() for config in configs)
+    threads = max(
+        config["trainer"]["threads"] * config["trainer"]["devices"] if config["trainer"]["threads"] else cores()
+        for config in configs
+    )
     return max(1, min(cores() // threads, MOST))
 
 

@@ -19,24 +19,42 @@ def lease_folder() -> Path:
 
 
 @contextmanager
-def lease(devices: Sequence[str], per_device: int) -> Iterator[str]:
-    """Wait for a free place on one of `devices`, each of which takes `per_device` runs, and hold it.
+def lease(devices: Sequence[str], per_device: int, count: int = 1) -> Iterator[tuple[str, ...]]:
+    """Wait for free places on `count` of the `devices`, each of which takes `per_device` runs, and hold them.
 
-    Places are filled device by device, so that runs spread over all devices before any of them is shared.
+    Places are filled device by device, so that runs spread over all devices before any of them is shared. Who needs
+    several takes all at once or none: two runs that each held one would wait for each other.
     """
     folder = lease_folder()
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        for number in range(per_device):
-            for device in devices:
-                lock = FileLock(folder / f"{device}-{number}.lock")
-                try:
-                    lock.acquire(timeout=0)
-                except Timeout:
-                    continue
-                try:
-                    yield device
-                finally:
-                    lock.release()
-                return
+        with FileLock(folder / "choosing.lock"):
+            held = _free(folder, devices, per_device, count)
+        if held:
+            break
         time.sleep(PAUSE)
+    try:
+        yield tuple(held)
+    finally:
+        for lock in held.values():
+            lock.release()
+
+
+def _free(folder: Path, devices: Sequence[str], per_device: int, count: int) -> dict[str, FileLock]:
+    """Locks on a place on each of `count` devices, by device; none where so many are not free."""
+    held: dict[str, FileLock] = {}
+    for number in range(per_device):
+        for device in devices:
+            if device in held:
+                continue
+            lock = FileLock(folder / f"{device}-{number}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            held[device] = lock
+            if len(held) == count:
+                return held
+    for lock in held.values():
+        lock.release()
+    return {}

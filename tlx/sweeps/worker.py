@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, locked, make_ready
@@ -28,7 +28,7 @@ DONE, FAILED, BUSY, NOT_BEGUN, NO_WORD = 0, 1, 75, 76, 255
 class Place:
     """What one run may use of a machine.
 
-    `devices` are the GPUs to lease one of (none: a run on the CPU), each for up to `per_device` runs at once.
+    `devices` are the GPUs to lease from (none: a run on the CPU), each for up to `per_device` runs at once.
     `threads` are torch's CPU threads where the run does not say. `memory` limits the address space (bytes). Where
     another program shares the GPUs out, `visible` is the CUDA_VISIBLE_DEVICES that it gave the run ("" for none).
     `cwd` is the folder that relative paths in the config start from, where that is not the process's own.
@@ -40,6 +40,11 @@ class Place:
     memory: int | None = None
     visible: str | None = None
     cwd: str | None = None
+
+
+def gpus(config: dict[str, Any]) -> int:
+    """How many GPUs a run leases, where there are any."""
+    return 1 if config["trainer"]["accelerator"] == "cpu" else config["trainer"]["devices"]
 
 
 def main(run: Planned, place: Place) -> None:
@@ -60,9 +65,8 @@ def main(run: Planned, place: Place) -> None:
             run.config["run"]["lease"] = place.visible or None
             os.environ["CUDA_VISIBLE_DEVICES"] = place.visible
         if place.devices:
-            device = stack.enter_context(lease(place.devices, place.per_device))
-            run.config["run"]["lease"] = device
-            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            devices = stack.enter_context(lease(place.devices, place.per_device, gpus(run.config)))
+            run.config["run"]["lease"] = os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         if place.memory:
             import resource
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torchmetrics.classification as tm
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from tlx.distributed import gather, world_size
 from tlx.errors import UserError, unknown
 
 METRICS: dict[str, Callable[[int], Metric]] = {
@@ -65,6 +67,15 @@ class ClassificationMeter:
         self.logits.append(logits.detach().float().cpu())
         self.labels.append(batch["label"].cpu())
         self.index.append(batch["index"].cpu())
+
+    def gather(self) -> None:
+        """Add what the other processes of this run saw; an example that several saw counts once."""
+        if world_size() == 1:
+            return
+        seen = gather(tuple(torch.cat(part).numpy() for part in (self.logits, self.labels, self.index)))
+        logits, labels, index = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        _, first = np.unique(index, return_index=True)
+        self.logits, self.labels, self.index = ([torch.from_numpy(p[first])] for p in (logits, labels, index))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
         """Logits (n, classes) and labels (n,), in the order of the examples."""
