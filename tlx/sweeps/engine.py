@@ -100,10 +100,10 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                         progress.advance()
                     elif end == "killed" and tries[run.folder] < rules.retries and not asked:
                         tries[run.folder] += 1
-                        progress.say(f"again: {run.folder.name}: {_reason(run)}")
+                        progress.say(f"again: {run.folder.name}: {reason(run)}")
                         waiting.append(run)
                     elif end in ("failed", "killed") and not asked:
-                        errors.append(_reason(run))
+                        errors.append(reason(run))
                         progress.say(f"failed: {run.folder.name}: {errors[-1]}")
                 progress.refresh(running)
         finally:
@@ -141,7 +141,8 @@ def why(code: int) -> str:
     return f"killed by {name}"
 
 
-def _reason(run: Planned) -> str:
+def reason(run: Planned) -> str:
+    """Why a run has no result, in one line: the type of its error and the first line of its message."""
     record = read_record(run.folder)
     if record is None:
         return "its process died before it could write a record"
