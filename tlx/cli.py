@@ -62,12 +62,11 @@ def train(
         typer.echo(f"{run.folder}\n{'  '.join(scores)}  ({record['seconds']['total']:.1f} s)")
         return
     study = run_sweep(context.args, config_dir)
-    done, total, place = len(study.runs) - len(study.left), len(study.runs), study.runs[0].folder.parent
-    typer.echo(f"{done} of {total} runs done: tlx table {place}")
+    typer.echo(study.summary)
     if study.interrupted:
         raise Interrupted(study.interrupted, 130)
-    if study.left:
-        raise RunFailed(f"{len(study.left)} of {total} runs failed or were not done: tlx runs {place}")
+    if study.complaint:
+        raise RunFailed(study.complaint)
 
 
 @app.command(context_settings=_OVERRIDES)

@@ -67,25 +67,34 @@ class Composer:
         Raises:
             UserError: an override that cannot be read, a sweep that names no run, or several experiments.
         """
-        given = self._read(overrides)
-        if any(o.key_or_group == "experiment" and o.is_sweep_override() for o in given):
-            raise UserError("one experiment at a time: each has sweep axes of its own.")
-        base = self._load([str(o.input_line) for o in given if not o.is_sweep_override()])
-        axes: Any = OmegaConf.to_container(base.hydra.sweeper.params) if base.hydra.sweeper.get("params") else {}
-        named = {o.get_key_element() for o in given}
-        extra = [f"{key}={value}" for key, value in axes.items() if key not in named]
-        parsed = [*self._read(extra), *given]
+        parsed = self.read_sweep(overrides)
         try:
             jobs = [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
         except HydraException as error:
             raise UserError(
-                f"this sweep cannot be made: {one_line(error)}. Name the values: a,b,c or range(…)."
+                f"this sweep cannot be made: {one_line(error)}. Name the values (a,b,c or range(…)), or search them: "
+                "-m hydra/sweeper=optuna."
             ) from error
         if not jobs:
             raise UserError(
                 f"the sweep {' '.join(str(o.input_line) for o in parsed if o.is_sweep_override())} names no run."
             )
         return jobs
+
+    def read_sweep(self, overrides: Sequence[str]) -> list[Override]:
+        """The overrides of a sweep, read: first the experiment's axes that the command line leaves alone, then its own.
+
+        Raises:
+            UserError: an override that cannot be read or composed, or several experiments.
+        """
+        given = self.read(overrides)
+        if any(o.key_or_group == "experiment" and o.is_sweep_override() for o in given):
+            raise UserError("one experiment at a time: each has sweep axes of its own.")
+        base = self._load([str(o.input_line) for o in given if not o.is_sweep_override()])
+        axes: Any = OmegaConf.to_container(base.hydra.sweeper.params) if base.hydra.sweeper.get("params") else {}
+        named = {o.get_key_element() for o in given}
+        extra = [f"{key}={value}" for key, value in axes.items() if key not in named]
+        return [*self.read(extra), *given]
 
     def __call__(self, overrides: Sequence[str]) -> Composed:
         """Compose one run and check its values.
@@ -94,7 +103,7 @@ class Composer:
             UserError: several values for one key, unknown choice or key (with the nearest match), unresolved value,
                 impossible value.
         """
-        given = self._read(overrides)
+        given = self.read(overrides)
         for override in given:
             if override.is_sweep_override():
                 raise UserError(f"{override.input_line} names several runs where one is needed: choose one value.")
@@ -119,8 +128,19 @@ class Composer:
         Raises:
             UserError: an override that cannot be read or composed.
         """
-        fixed = [str(o.input_line) for o in self._read(overrides) if not o.is_sweep_override()]
-        node: Any = OmegaConf.to_container(self._load(fixed).hydra.launcher, resolve=True)
+        return self._hydra_node("launcher", overrides)
+
+    def sweeper(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The node `hydra.sweeper` of a sweep: which sweeper, and its options.
+
+        Raises:
+            UserError: an override that cannot be read or composed.
+        """
+        return self._hydra_node("sweeper", overrides)
+
+    def _hydra_node(self, name: str, overrides: Sequence[str]) -> dict[str, Any]:
+        fixed = [str(o.input_line) for o in self.read(overrides) if not o.is_sweep_override()]
+        node: Any = OmegaConf.to_container(self._load(fixed).hydra[name], resolve=True)
         return node
 
     def launch(self, overrides: Sequence[str], jobs: Sequence[Sequence[str]], task: Callable[[Any], Any]) -> None:
@@ -131,7 +151,7 @@ class Composer:
         Raises:
             RunFailed: the launcher itself gave up.
         """
-        fixed = [str(o.input_line) for o in self._read(overrides) if not o.is_sweep_override()]
+        fixed = [str(o.input_line) for o in self.read(overrides) if not o.is_sweep_override()]
         base = self._load(fixed)
         JobRuntime.instance().set("name", "tlx")
         context = HydraContext(config_loader=self.loader, callbacks=Callbacks(base))
@@ -142,8 +162,12 @@ class Composer:
             name = type(launcher).__name__
             raise RunFailed(f"Hydra's {name} gave up: {type(error).__name__}: {one_line(error)}.") from error
 
-    def _read(self, overrides: Sequence[str]) -> list[Override]:
-        """Parse overrides one by one, so that a message can name the one that is wrong."""
+    def read(self, overrides: Sequence[str]) -> list[Override]:
+        """Parse overrides one by one, so that a message can name the one that is wrong.
+
+        Raises:
+            UserError: one that cannot be read, or chooses nothing.
+        """
         read: list[Override] = []
         for line in overrides:
             try:
@@ -203,7 +227,7 @@ class Composer:
 
     def _nearby(self, overrides: Sequence[str]) -> DictConfig:
         """The config of the choices among `overrides`, to name its keys; where these fail themselves, of none."""
-        choices = [str(o.input_line) for o in self._read(overrides) if o.key_or_group in GROUPS]
+        choices = [str(o.input_line) for o in self.read(overrides) if o.key_or_group in GROUPS]
         for kept in (choices, []):
             try:
                 return self.loader.load_configuration("train", kept, RunMode.MULTIRUN, from_shell=True)

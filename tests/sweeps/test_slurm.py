@@ -61,7 +61,7 @@ def test_runs_leave_when_the_sweep_is_asked_to(tlx) -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A SLURM of four scripts: `asked` holds what was asked of it; every job of `states` is in the state named there."""
+    """A SLURM of four scripts: `asked` holds what was asked of it; each job of `states` is in that state."""
     scripts = {
         "srun": "",
         "sbatch": f'cp "$1" {tmp_path}/batch; echo Submitted batch job 42',
@@ -110,7 +110,7 @@ def test_what_is_asked_of_slurm(cluster: Path, monkeypatch: pytest.MonkeyPatch) 
     (cluster / "states").write_text("JobID|State|NodeList\n42_0|NODE_FAIL|n1\n42_1|CANCELLED by 0|\n42_2|CANCELLED|\n")
     (cluster / "study/run0").mkdir(parents=True)
     (cluster / "study/run0/record.json").write_text("{}")
-    assert dict((run.folder.name, code) for run, code in backend.poll(1)) == {
+    assert {run.folder.name: code for run, code in backend.poll(1)} == {
         "run0": -9,
         "run1": NOT_BEGUN,
         "run2": NOT_BEGUN,

@@ -13,10 +13,10 @@ from tlx.errors import UserError
 from tlx.interruption import Interruption
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import effort, read_record
-from tlx.sweeps.folder import Busy, bury, locked
+from tlx.sweeps.folder import Busy, bury, locked, log_tail
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
-from tlx.sweeps.worker import BUSY, NOT_BEGUN, log_tail
+from tlx.sweeps.worker import BUSY, NOT_BEGUN
 
 LOOK_AGAIN = 1.0  # seconds between two looks at a run that another sweep is working on
 
@@ -115,6 +115,7 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                         continue
                     elif end in ("killed", "unfinished") and tries[run.folder] < rules.retries:
                         tries[run.folder] += 1
+                        _note_effort(run)
                         progress.say(f"again: {run.folder.name}: {reason(run)}")
                         waiting.append(run)
                     else:
@@ -167,6 +168,7 @@ def why(code: int) -> str:
 
 
 def reason(run: Planned) -> str:
+    """Why a run has no result, in one line: the type of its error and the first line of its message."""
     record = read_record(run.folder)
     if record is None:
         last = log_tail(run.folder, 1)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlx.config import Composer, composer, instantiate
+from tlx.config import Composed, Composer, composer, instantiate
 from tlx.errors import RunFailed, UserError
 from tlx.registry.entries import PREFIX
 from tlx.results.jsonfile import Damaged
@@ -17,9 +17,13 @@ from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, set
 from tlx.sweeps.folder import Busy
 from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
+from tlx.sweeps.search_options import own_sweeper
 from tlx.sweeps.skipping import why_skipped
 from tlx.sweeps.study import Planned, compose_all, plan_run, write_study
 from tlx.sweeps.worker import NO_WORD, do
+
+if TYPE_CHECKING:
+    from tlx.sweeps.found import Found
 
 
 @dataclass
@@ -50,6 +54,18 @@ class Study:
         do(self.todo[HydraConfig.get().job.num])
 
     @property
+    def summary(self) -> str:
+        """What to print at the end, and the command that shows more."""
+        done = len(self.runs) - len(self.left)
+        return f"{done} of {len(self.runs)} runs done: tlx table {self.runs[0].folder.parent}"
+
+    @property
+    def complaint(self) -> str | None:
+        """What failed or was not done; None when all is well."""
+        left, place = self.left, self.runs[0].folder.parent
+        return f"{len(left)} of {len(self.runs)} runs failed or were not done: tlx runs {place}" if left else None
+
+    @property
     def left(self) -> list[Planned]:
         """The runs that have no result: failed, interrupted or not begun."""
         return [run for run in self.runs if not run.finished]
@@ -70,13 +86,17 @@ def run_one(overrides: Sequence[str], config_dir: str | None = None) -> Planned:
     return run
 
 
-def run_sweep(overrides: Sequence[str], config_dir: str | None) -> Study:
-    """All runs of a command line, planned, checked and frozen before the first one starts.
+def run_sweep(overrides: Sequence[str], config_dir: str | None) -> "Study | Found":
+    """All runs of a command line, planned, checked and frozen before the first one starts; or a search for values.
 
     Raises:
-        UserError: anything wrong with any run; nothing was started.
+        UserError: anything wrong with any run, or with all that a search could try; nothing was started.
     """
     with composer(config_dir) as compose:
+        if searching := own_sweeper(compose.sweeper(overrides)):
+            from tlx.sweeps.search import Search
+
+            return Search(compose, overrides, searching).carry_out()
         options = own_launcher(compose.launcher(overrides))
         study = Study([])
         try:
@@ -155,6 +175,22 @@ def prepare(
         composed = [run for run in composed if why_skipped(run) is None]
         if not composed:
             raise UserError("skip_if leaves no run of this sweep; `--dry-run` says which condition leaves out which.")
+    runs = examine(compose, composed, study, options)
+    write_study(runs)
+    return runs
+
+
+def examine(
+    compose: Composer,
+    composed: Sequence[Composed],
+    study: Study | None = None,
+    options: dict[str, Any] | None = None,
+) -> list[Planned]:
+    """What `prepare` does with composed runs, but for writing the plan down.
+
+    Raises:
+        UserError: anything wrong with any run; nothing was started.
+    """
     for cache in {run.config["paths"]["cache"] for run in composed}:
         writable(Path(cache))
     for run in composed:
@@ -173,7 +209,6 @@ def prepare(
         writable(Path(registry))
     for root in {run.folder.parent for run in runs}:
         writable(root)
-    write_study(runs)
     return runs
 
 
