@@ -29,6 +29,7 @@ WITHOUT_EFFECT = (
     "trainer.strategy",
     "trainer.checkpoint_seconds",
     "trainer.detect_anomaly",
+    "trainer.on_out_of_memory",
     "model.path",
     "model.revision",
     "model.lr",

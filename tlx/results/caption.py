@@ -71,6 +71,8 @@ def warnings(
     again = [cell for cell in cells if any(run.record.get("counts", {}).get("test_reads", 0) > 1 for run in cell.runs)]
     if again:
         said.append(f"the test split was read more than once in {_named(again)}.")
+    if smaller := [cell for cell in cells if any(run.record.get("halvings") for run in cell.completed)]:
+        said.append(f"batches were halved for want of GPU memory (and gradients accumulated) in {_named(smaller)}.")
     if damaged := [run for run in runs if run.status == "damaged"]:
         said.append(f"{len(damaged)} records are damaged, among them: {damaged[0].problem}")
     return [f"Warning: {text}" for text in said]

@@ -3,8 +3,8 @@
 It alone suffices to run again and to fill every table. Schema 1 holds `identity` (hash of all that can change the
 result), `cell` (the same without the seed), `status`, `choices`, `config` (resolved), `fingerprints`, `metrics` (only
 what the identity determines), `directions` (by the last part of a metric's name: "higher" or "lower"), `counts`,
-`seconds`, `memory` (bytes), `versions`, `machine`, `selection`, `error`, `started` (ISO time), `attempt` and `sittings`
-(when and where it was worked on: one entry more for every time that it was taken up again).
+`seconds`, `memory` (bytes), `versions`, `machine`, `selection`, `error`, `started` (ISO time), `attempt`, `halvings`
+(of the batch, for want of memory) and `sittings` (when and where it was worked on: one more each time it was taken up).
 
 JSON knows no NaN and no infinity. Such a number is stored as null, and `non_finite` names its place and what it was, so
 that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": null}, "non_finite":

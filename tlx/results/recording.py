@@ -190,6 +190,7 @@ class Recording:
             "versions": versions(),
             "machine": _machine(self.config),
             "selection": self.config["selection"],
+            "halvings": run.get("halvings", 0),
             "attempt": self.attempt,
             "started": self.started,
             "error": None,

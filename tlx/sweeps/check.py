@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.config import instantiate, one_line
 from tlx.errors import UserError
+from tlx.sweeps.halving import check_halving
 from tlx.sweeps.study import Planned
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], options["max_epochs"])
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
+    check_halving(config, module)
     try:
         module.make_optimizer(module.plan.optimizer_groups(module, module.lr, module.weight_decay))
     except (TypeError, ValueError) as error:

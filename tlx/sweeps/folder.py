@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -52,8 +53,8 @@ def held(folder: Path) -> bool:
     return False
 
 
-def make_ready(folder: Path) -> None:
-    """Make a locked folder ready for `tlx.train.run`.
+def make_ready(folder: Path) -> dict[str, Any] | None:
+    """Make a locked folder ready for `tlx.train.run`; returns the record that was there.
 
     What an interrupted or killed run left is kept where a checkpoint lets it go on, and dropped where none does. An
     attempt that ended, well or badly, moves to `attempt-N` within the folder.
@@ -65,15 +66,15 @@ def make_ready(folder: Path) -> None:
     except Damaged:
         for part in [*_parts(folder), folder / "record.json"]:
             _remove(part)
-        return
+        return None
     if record is None:
-        return
+        return None
     if left_unfinished(record):
         (folder / PROGRESS).unlink(missing_ok=True)  # the process that wrote it is gone
         if resume_point(folder / "checkpoints") is None:
             for part in _parts(folder):
                 _remove(part)
-        return
+        return record
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     keep = folder / f"attempt-{record['attempt']}"
     keep.mkdir(exist_ok=True)
@@ -81,6 +82,7 @@ def make_ready(folder: Path) -> None:
         part.rename(keep / part.name)
     # The record is copied, not moved: the new attempt takes its number from it, and there is always one.
     shutil.copy2(folder / "record.json", keep / "record.json")
+    return record
 
 
 def _remove(part: Path) -> None:

@@ -1,6 +1,7 @@
 """The process of one run: its place on the machine, the lock on its folder, then the run itself."""
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, locked, make_ready
+from tlx.sweeps.halving import can_halve, halve, halved_before
 from tlx.sweeps.leases import lease
 from tlx.sweeps.study import Planned
 
@@ -91,14 +93,26 @@ def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
         Busy: another process is at it.
         Exception: whatever ended the run; its record says so, too.
     """
+    import torch
+
     from tlx.callbacks.progress import ProgressFile
     from tlx.train import run as train
 
     with locked(run.folder):
         if (run.finished and not run.config["force"]) or _failed_elsewhere(run):
             return
-        make_ready(run.folder)
-        train(run.config, run.folder, callbacks=[ProgressFile(run.folder), *callbacks])
+        config = halved_before(run.config, make_ready(run.folder))
+        while True:
+            try:
+                train(config, run.folder, callbacks=[ProgressFile(run.folder), *callbacks])
+                return
+            except torch.OutOfMemoryError:  # of a GPU; the record says so
+                if not can_halve(config):
+                    raise
+            config = halve(config)
+            make_ready(run.folder)  # keeps the attempt that did not fit
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def _failed_elsewhere(run: Planned) -> bool:
