@@ -115,6 +115,7 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                         continue
                     elif end in ("killed", "unfinished") and tries[run.folder] < rules.retries:
                         tries[run.folder] += 1
+                        _note_effort(run)
                         progress.say(f"again: {run.folder.name}: {reason(run)}")
                         waiting.append(run)
                     else:
