@@ -61,7 +61,7 @@ def test_runs_leave_when_the_sweep_is_asked_to(tlx) -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A SLURM of four scripts: `asked` holds what was asked of it; each job of `states` is in that state."""
+    """A SLURM of four scripts: `asked` holds what was asked of it, and the test says in `states` how its jobs are."""
     scripts = {
         "srun": "",
         "sbatch": f'cp "$1" {tmp_path}/batch; echo Submitted batch job 42',
@@ -101,7 +101,15 @@ def test_what_is_asked_of_slurm(cluster: Path, monkeypatch: pytest.MonkeyPatch) 
         backend.start(run)
     assert backend.poll(0) == []
     batch = (cluster / "batch").read_text()
-    for line in ("array=0-2%2", "time=90", "signal=USR2@100", "partition=gpu", "cpus-per-task=4", "mem=8GB", "requeue"):
+    for line in (
+        "array=0-2%2",
+        "time=90",
+        "signal=USR2@100",
+        "partition=gpu",
+        "cpus-per-task=4",
+        "mem=8192MB",
+        "requeue",
+    ):
         assert f"#SBATCH --{line}\n" in batch, batch
     assert "module load cuda" in batch
 

@@ -24,7 +24,7 @@ class SlurmBackend:
     """Jobs of SLURM, or with the executor `local` or `debug` submitit's stand-ins on this machine.
 
     What is started together is one job array. The folder of a sweep, `<study>/.sweeps/<time>`, holds a JSON file for
-    each run, and submitit's files and logs; it stays where a job ended otherwise than well.
+    each run, and submitit's files and logs; it stays where a job was lost.
 
     Raises:
         UserError: submitit is not installed, an unknown executor, no SLURM here, or an option that it does not take.
@@ -41,8 +41,11 @@ class SlurmBackend:
             raise unknown("hydra.launcher.slurm.executor", options["executor"], EXECUTORS)
         self.submitit, self.options, self.place = submitit, options, place
         self.on_cluster = options["executor"] == "slurm"
-        here = 1 if options["executor"] == "debug" else n_jobs or jobs_that_fit(configs)
-        self.slots = min(n_jobs or len(configs) if self.on_cluster else here, len(configs))
+        if options["executor"] == "debug":
+            slots = 1
+        else:  # SLURM has a queue of its own; submitit's `local` starts all at once
+            slots = n_jobs or (len(configs) if self.on_cluster else jobs_that_fit(configs))
+        self.slots = min(slots, len(configs))
         self._executor: Any = None
         self._control: Control | None = None
         self._fresh: list[Planned] = []
@@ -83,7 +86,7 @@ class SlurmBackend:
             time.sleep(LOOK)
         for pair, code in ended:
             self._running.remove(pair)
-            self._trouble |= code not in (0, NOT_BEGUN)
+            self._trouble |= code < 0 or code == NO_WORD  # then submitit's logs may tell more than the run's
         return [(run, code) for (run, _), code in ended]
 
     def stop(self) -> None:
@@ -106,7 +109,7 @@ class SlurmBackend:
             self._asked = float("-inf")
 
     def close(self) -> None:
-        """Cancel what still runs; remove the sweep's folder if all went well."""
+        """Cancel what still runs; remove the sweep's folder unless a job was lost."""
         for _, job in self._running:
             job.cancel(check=False)
             self._trouble = True
@@ -141,8 +144,6 @@ class SlurmBackend:
         if options["executor"] == "debug":
             return self.submitit.DebugExecutor(folder)
         wanted = {
-            "name": "tlx",
-            "timeout_min": options["timeout_min"],
             "gpus_per_node": options["gpus_per_node"],
             "signal_delay_s": options["signal_delay_s"],
             "setup": options["setup"],
@@ -150,13 +151,16 @@ class SlurmBackend:
         if self.on_cluster:
             make: Any = self.submitit.SlurmExecutor
             wanted |= {
+                "job_name": "tlx",
+                "time": options["timeout_min"],
                 "cpus_per_task": options["cpus_per_task"],
-                "mem_gb": options["mem_gb"],
+                "mem": None if options["mem_gb"] is None else f"{int(options['mem_gb'] * 1024)}MB",
                 "array_parallelism": options["at_once"],
                 "additional_parameters": {"requeue": True, **(options["sbatch"] or {})},
             }
         else:
             make = self.submitit.LocalExecutor
+            wanted |= {"timeout_min": options["timeout_min"]}
         try:
             executor = make(folder, max_num_timeout=options["requeues"])
             executor.update_parameters(**{name: value for name, value in wanted.items() if value is not None})
