@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tlx.callbacks.phases import PhaseSchedule
+from tlx.checkpoints import BestWeights
 from tlx.errors import UserError
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule, score
@@ -145,15 +146,12 @@ def test_the_best_checkpoint_is_selected_and_not_the_last(tmp_path: Path) -> Non
             seen.append({n: t.clone() for n, t in module.state_dict().items()})
             pl_module.log("val/chosen", float([0.1, 0.9, 0.5, 0.4][trainer.current_epoch]))
 
-    best = ModelCheckpoint(
-        tmp_path, "best", monitor="val/chosen", mode="max", save_weights_only=True, enable_version_counter=False
-    )
-    fit(module, Spoil(), best, max_epochs=4)
+    fit(module, Spoil(), BestWeights(tmp_path / "checkpoints", "val/chosen", "max"), max_epochs=4)
     last = {n: t.clone() for n, t in module.state_dict().items()}
     assert not all(torch.equal(seen[1][n], last[n]) for n in last)
-    load_selected({"selection": "last"}, module, best)
+    load_selected({"selection": "last"}, module, tmp_path)
     assert all(torch.equal(last[n], t) for n, t in module.state_dict().items())
-    load_selected({"selection": "best"}, module, best)
+    load_selected({"selection": "best"}, module, tmp_path)
     assert all(torch.equal(seen[1][n], t) for n, t in module.state_dict().items())
 
 

@@ -114,7 +114,7 @@ def fit(contract, config, folder):
     data, module = assemble(config)
     loaders = make_loaders(config, data, module)
     watching = Watching(contract.Watch(module, module.plan))
-    trainer, _ = make_trainer(config, folder, [watching])
+    trainer = make_trainer(config, folder, [watching])
     trainer.fit(module, loaders["train"], loaders["validation"])
     return module, watching, trainer
 
