@@ -122,6 +122,16 @@ class Composer:
         check_values(plain)  # type: ignore[arg-type]
         return Composed(plain, choices, tuple(overrides))  # type: ignore[arg-type]
 
+    def unresolved(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The config of one run as the yamls and overrides have it: interpolations stand as they are written.
+
+        Raises:
+            UserError: an override that cannot be read or composed.
+        """
+        loaded = self._load([str(o.input_line) for o in self.read(overrides)])
+        plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(loaded, [str(k) for k in loaded if k != "hydra"]))
+        return plain
+
     def launcher(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The node `hydra.launcher` of a sweep: which launcher, and its options.
 

@@ -7,20 +7,19 @@ import yaml
 from omegaconf import OmegaConf
 
 from tlx.atomic import atomic
-from tlx.config import GROUPS, Composer
+from tlx.config import Composer
 from tlx.identity import WITHOUT_EFFECT
-from tlx.results.naming import under
+from tlx.results.naming import comparable, flatten, under
 from tlx.sweeps.found import Found
 
 # Where things lie and how they are shown is not what was found; what a model or a data set is made of is.
 LEFT_OUT = tuple(key for key in WITHOUT_EFFECT if not key.startswith(("model.", "dataset.", "strategy.")))
-NOT_NAMED = ("logger", "experiment")
 
 
 def write_best(found: Found, compose: Composer, fixed: Sequence[str]) -> None:
-    """Write the best trial's choices, and what the command line fixed, to best.yaml in the study's folder."""
+    """Write the best trial's choices, and what else its cell is made of, to best.yaml in the study's folder."""
     assert found.best is not None
-    overrides = [*fixed, *found.best.user_attrs["overrides"]]
+    content, lost = experiment(compose, [*fixed, *found.best.user_attrs["overrides"]])
     seeds = ", ".join(map(str, found.seeds))
     lines = [
         "@package _global_",
@@ -29,29 +28,27 @@ def write_best(found: Found, compose: Composer, fixed: Sequence[str]) -> None:
         "This score chose the values below, so it flatters them and is no result: run the final table with seeds other",
         f"than {seeds}. To use: copy this file to DIR/experiment/NAME.yaml, then",
         "tlx train -m --config-dir DIR experiment=NAME seed=…",
-        *(f"Lost, as no yaml can say it: {line}" for line in overrides if line.startswith("~")),
+        *(f"Not in here, as a yaml cannot take a key away: ~{key}" for key in lost),
     ]
-    body = yaml.safe_dump(experiment(compose, overrides), sort_keys=False, allow_unicode=True)
+    body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     with atomic(found.folder / "best.yaml") as file:
         file.write(("".join(f"# {line}\n" for line in lines) + body).encode())
 
 
-def experiment(compose: Composer, overrides: Sequence[str]) -> dict[str, Any]:
-    """The content of an experiment's yaml that stands for these overrides of one run.
+def experiment(compose: Composer, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The content of an experiment's yaml that stands for these overrides of one run, and the keys they took away.
 
-    All choices of groups are named, so that other defaults do not change it. An experiment among the overrides is what
-    it is based on; its axes, and its own search, are left out.
+    It names all choices and whatever differs from what they alone give, so that it needs no other experiment and no
+    change of defaults reaches it.
     """
-    choices = compose(overrides).choices
-    base = choices["experiment"]
-    defaults: list[Any] = [base, {"override /hydra/sweeper": "basic"}] if base else []
-    defaults += [{f"override /{group}": name} for group, name in choices.items() if group not in NOT_NAMED]
+    chosen = {g: name for g, name in compose(overrides).choices.items() if g not in ("logger", "experiment")}
+    bare = flatten(compose.unresolved([f"{group}={name}" for group, name in chosen.items()]))
+    full = flatten(compose.unresolved(overrides))
     tree = OmegaConf.create()
-    for override in compose.read(overrides):
-        key, value = override.key_or_group, override.value()
-        is_choice = key in GROUPS and not isinstance(value, dict)
-        if not (override.is_delete() or override.is_hydra_override() or is_choice or under(key, LEFT_OUT)):
+    for key, value in full.items():
+        if not under(key, LEFT_OUT) and (key not in bare or comparable(bare[key]) != comparable(value)):
             OmegaConf.update(tree, key, value, force_add=True)
     values: Any = OmegaConf.to_container(tree)
-    axes = {"hydra": {"sweeper": {"params": None}}} if base else {}
-    return {"defaults": [*defaults, "_self_"], **values, **axes}
+    lost = [key for key in bare if not under(key, tuple(full)) and not any(under(other, (key,)) for other in full)]
+    defaults = [{f"override /{group}": name} for group, name in chosen.items()]
+    return {"defaults": [*defaults, "_self_"], **values}, lost

@@ -1,7 +1,9 @@
 """What a search looks through: Hydra's overrides read as parameters, and drawn values written back as overrides."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
@@ -126,7 +128,8 @@ def _parameter(key: str, override: Override, line: str, options: list[str]) -> P
         raise UserError(f"{line}: the sampler decides the order of a search: leave shuffle(…) out.")
     if isinstance(sweep, IntervalSweep):
         return _interval(key, sweep, line)
-    if isinstance(sweep, ChoiceSweep) and sweep.simple_form:
+    # Hydra's choice(…) does not take null; a list with it can only be meant so.
+    if isinstance(sweep, ChoiceSweep) and sweep.simple_form and None not in sweep.list:
         raise UserError(
             f"{line}: a plain list is run, not searched, and a search runs only seeds: write "
             f"'{key}=choice({override.get_value_string()})' to search it, or name one value."
@@ -134,7 +137,7 @@ def _parameter(key: str, override: Override, line: str, options: list[str]) -> P
     if tags := getattr(sweep, "tags", None):
         raise UserError(f"{line}: tag({', '.join(sorted(tags))}) is for interval(…).")
     if isinstance(sweep, RangeSweep):
-        values: tuple[Any, ...] = tuple(sorted(override.sweep_iterator()))
+        values: tuple[Any, ...] = _range(sweep)
     else:
         values = tuple(dict.fromkeys(override.sweep_string_iterator()))
         for value in values if options else ():
@@ -143,6 +146,15 @@ def _parameter(key: str, override: Override, line: str, options: list[str]) -> P
     if not values:
         raise UserError(f"{line} holds no value.")
     return Parameter(key, values=values)
+
+
+def _range(sweep: RangeSweep) -> tuple[float, ...]:
+    """The values in rising order. Of decimals as they are written: Hydra's 0.1, 0.2, … end in 0.30000000000000004."""
+    start, stop, step = (Decimal(str(number)) for number in (sweep.start, sweep.stop, sweep.step))
+    if step == 0:
+        return ()
+    kind = int if isinstance(sweep.range(), range) else float
+    return tuple(sorted(kind(start + step * place) for place in range(math.ceil((stop - start) / step))))
 
 
 def _interval(key: str, sweep: IntervalSweep, line: str) -> Parameter:
