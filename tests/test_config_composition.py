@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from tlx.config import CONFIG_DIR, composer, instantiate
+from tlx.config import composer
+from tlx.config_folder import CONFIG_DIR
 from tlx.errors import UserError
+from tlx.instantiate import instantiate
 from tlx.names import fits, in_words, resolve
 from tlx.values import check_values, known_keys
 

@@ -3,10 +3,9 @@
 No torch here: composing, checking names and naming run folders must be quick.
 """
 
-import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +26,10 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tlx.errors import RunFailed, UserError, nearest, unknown
+from tlx.config_folder import CONFIG_DIR
+from tlx.errors import RunFailed, UserError, nearest, one_line, unknown
 from tlx.values import check_values
 
-_HERE = Path(__file__).resolve().parent
-# In a wheel the configs lie inside the package; in a checkout beside it.
-CONFIG_DIR = next(p for p in (_HERE / "configs", _HERE.parent / "configs") if (p / "train.yaml").is_file())
 # Parts that a user may leave null and that are still choices.
 GROUPS = ("model", "strategy", "dataset", "optimizer", "scheduler", "trainer", "logger", "experiment")
 
@@ -273,11 +270,6 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
     yield Composer(made)
 
 
-def one_line(error: BaseException) -> str:
-    """A library's message without its line breaks."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
 def _keys(config: Any, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
@@ -288,43 +280,3 @@ def _keys(config: Any, prefix: str = "") -> list[str]:
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             keys += _keys(node, f"{prefix}{key}.")
     return keys
-
-
-def instantiate(node: dict[str, Any], key: str, **extra: Any) -> Any:
-    """The object that a config node describes: `_target_` called with the node's other keys and `extra`.
-
-    Nested nodes are built first; `_partial_: true` gives a function that waits for the rest of its arguments. `extra`
-    arguments that the target does not take are left out.
-
-    Raises:
-        UserError: the target does not exist, does not take one of the keys (with the nearest that it takes), or takes
-            values of another type.
-    """
-    import hydra
-
-    from tlx.names import resolve
-
-    _check_nodes(node, key, extra)
-    taken = inspect.signature(resolve(node["_target_"], f"{key}._target_")).parameters
-    fitting = {name: value for name, value in extra.items() if name in taken}
-    try:
-        return hydra.utils.instantiate(node, **fitting, _convert_="all")
-    except hydra.errors.InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise cause from error
-            cause = cause.__cause__
-        raise UserError(f"{key} ({node['_target_']}) cannot be built: {one_line(error.__cause__ or error)}.") from error
-
-
-def _check_nodes(node: Any, key: str, given: Collection[str] = ()) -> None:
-    """Check the keys of a node and of the nodes within it against the arguments of their targets."""
-    if not isinstance(node, dict):
-        return
-    for name, value in node.items():
-        _check_nodes(value, f"{key}.{name}")
-    if "_target_" in node:
-        from tlx.names import check_arguments, resolve
-
-        check_arguments(resolve(node["_target_"], f"{key}._target_"), node, key, given)

@@ -33,3 +33,8 @@ def unknown(kind: str, given: object, allowed: Iterable[object], todo: str = "")
     if todo:
         parts.append(todo)
     return UserError(" ".join(parts))
+
+
+def one_line(error: BaseException) -> str:
+    """A library's message without its line breaks."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -74,7 +74,7 @@ def identify(config: dict[str, Any], choices: dict[str, Any]) -> Identity:
 
 
 def _data(config: dict[str, Any]) -> str:
-    from tlx.config import instantiate
+    from tlx.instantiate import instantiate
 
     dataset = instantiate(config["dataset"], "dataset")
     return dataset.fingerprint(Path(config["paths"]["cache"]))

@@ -7,11 +7,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tlx.callbacks.forgetting import ForgettingMeter
-from tlx.config import instantiate
 from tlx.data.dataset import Dataset, encode
 from tlx.data.loaders import Examples, eval_loader
 from tlx.errors import UserError
 from tlx.identity import weights_place
+from tlx.instantiate import instantiate
 from tlx.module import TransferModule, score
 from tlx.registry.entries import read_card
 from tlx.tasks.classification import Classification

@@ -12,10 +12,10 @@ from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
-from tlx.config import instantiate
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.distributed import Averaged, Ranked
+from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
 from tlx.models.build import build_backbone

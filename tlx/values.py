@@ -5,9 +5,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+from tlx.config_folder import CONFIG_DIR
 from tlx.errors import UserError, unknown
 
 _ABSENT = object()
@@ -145,10 +145,8 @@ def known_keys() -> dict[str, list[str]]:
     """The keys of the sections that have no class to check them ("" is the top), read from our own yamls."""
     import yaml
 
-    from tlx.config import CONFIG_DIR
-
     def read(name: str) -> dict[str, Any]:
-        return yaml.safe_load((Path(CONFIG_DIR) / name).read_text())
+        return yaml.safe_load((CONFIG_DIR / name).read_text())
 
     train = read("train.yaml")
     groups = [

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 import pytest
 
-from tlx.config import CONFIG_DIR
+from tlx.config_folder import CONFIG_DIR
 from tlx.interruption import Interrupted
 from tlx.results.record import read_record
 from tlx.sweeps.study import Planned

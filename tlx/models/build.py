@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tlx.config import instantiate
 from tlx.identity import weights_place
+from tlx.instantiate import instantiate
 from tlx.models.backbone import Backbone
 
 # Keys of every model yaml that are not arguments of its class; `modality` is one where a class has several.

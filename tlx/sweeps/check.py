@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlx.config import instantiate, one_line
-from tlx.errors import UserError
+from tlx.errors import UserError, one_line
+from tlx.instantiate import instantiate
 from tlx.sweeps.halving import check_halving
 from tlx.sweeps.study import Planned
 

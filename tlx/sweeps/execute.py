@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlx.config import Composed, Composer, composer, instantiate
+from tlx.config import Composed, Composer, composer
 from tlx.errors import RunFailed, UserError
+from tlx.instantiate import instantiate
 from tlx.registry.entries import PREFIX
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import read_record

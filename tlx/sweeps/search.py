@@ -248,7 +248,7 @@ def _metric(options: SearchOptions, config: dict[str, Any]) -> tuple[str, str]:
     Raises:
         UserError: one that is computed from test labels, or that the runs will not have.
     """
-    from tlx.config import instantiate
+    from tlx.instantiate import instantiate
     from tlx.tasks.classification import DIRECTIONS
 
     dataset = instantiate(config["dataset"], "dataset")
