@@ -10,7 +10,8 @@ def test_a_failing_job_stops_no_other(tlx, launcher: str, tmp_path: Path, monkey
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    quick = [word for word in tlx.quick if "backend" not in word]  # an option of our launcher
+    long = "trainer.max_epochs=3"  # a rate needs a step to diverge
+    quick = [*(word for word in tlx.quick if "backend" not in word), long]  # that is an option of our launcher
     # The first rate diverges; the third is the second in other words, and no run of its own.
     words = ["-m", "strategy=scratch", "seed=0,1", "optimizer.lr=1e30,1e-3,0.001", f"hydra/launcher={launcher}"]
     if launcher == "joblib":
@@ -25,5 +26,5 @@ def test_a_failing_job_stops_no_other(tlx, launcher: str, tmp_path: Path, monkey
     assert not list(here.iterdir())
     # The same command again does what failed, and only that; the numbers are those of our own launcher.
     done = [r["metrics"] for r in tlx.records() if r["status"] == "completed"]
-    assert tlx.train("-m", "strategy=scratch", "seed=0,1", "optimizer.lr=1e-3", "study=ours").code == 0
+    assert tlx.train("-m", "strategy=scratch", "seed=0,1", "optimizer.lr=1e-3", "study=ours", long).code == 0
     assert [r["metrics"] for r in tlx.records("ours")] == done
