@@ -12,6 +12,7 @@ from tlx.sweeps.check import writable
 from tlx.sweeps.execute import pretrain_if_missing
 
 if TYPE_CHECKING:
+    from tlx.module import TransferModule
     from tlx.plan import ParameterPlan
 
 
@@ -37,20 +38,18 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
     shown = Table("layer group" if not full else "parameter", "depth", "parameters", "trained in phases", "LR", "decay")
     if full:
         for row in rows:
-            lr = module.lr * row["lr_factor"]
+            lr = _rate(module, plan, row["group"])
             phases = _phases(plan, row["group"])
             shown.add_row(
-                row["name"], str(row["depth"]), f"{row['size']:,}", phases, f"{lr:.2e}", "yes" if row["decay"] else "no"
+                row["name"], str(row["depth"]), f"{row['size']:,}", phases, lr, "yes" if row["decay"] else "no"
             )
     else:
         for group in plan.groups:
             own = [r for r in rows if r["group"] == group.name]
-            lr = module.lr * plan.lr_factors.get(group.name, 1.0)
+            lr = _rate(module, plan, group.name)
             decayed = sum(r["size"] for r in own if r["decay"])
             size = sum(r["size"] for r in own)
-            shown.add_row(
-                group.name, str(group.depth), f"{size:,}", _phases(plan, group.name), f"{lr:.2e}", f"{decayed:,}"
-            )
+            shown.add_row(group.name, str(group.depth), f"{size:,}", _phases(plan, group.name), lr, f"{decayed:,}")
     console.print(shown)
     ends = [*starts[1:], total]
     for number, (phase, start, end) in enumerate(zip(plan.phases, starts, ends, strict=True)):
@@ -68,6 +67,11 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         f"{len(data.train)} labels × {options['max_epochs']} epochs",
         highlight=False,
     )
+
+
+def _rate(module: "TransferModule", plan: "ParameterPlan", group: str) -> str:
+    """The learning rate of a group's parameters before schedule and phase; none for what is never trained."""
+    return f"{module.lr * plan.lr_factors.get(group, 1.0):.2e}" if group in plan.ever_trainable else "–"
 
 
 def _phases(plan: "ParameterPlan", group: str) -> str:
