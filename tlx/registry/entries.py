@@ -24,6 +24,16 @@ def entry_folder(registry: Path, name: str) -> Path:
     return registry / name
 
 
+def entry_to_make(config: dict[str, Any]) -> str | None:
+    """The entry that a run starts from, where it is not there and the model's yaml says how to make it; else None."""
+    init = config["strategy"]["init"]
+    path = init if init.startswith(PREFIX) else config["model"].get("path") or ""
+    name = path.removeprefix(PREFIX)
+    known = bool(config["model"].get("pretrain")) and path.startswith(PREFIX)
+    there = (entry_folder(Path(config["paths"]["registry"]), name) / "card.json").is_file()
+    return name if known and not there else None
+
+
 def names(registry: Path) -> list[str]:
     """The entries there are, sorted."""
     return sorted(p.parent.name for p in registry.glob("[!.]*/card.json"))

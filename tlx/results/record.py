@@ -72,6 +72,12 @@ def left_unfinished(record: dict[str, Any]) -> bool:
     return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("type") == KILLED
 
 
+def headline(kind: str | None, message: str | None) -> str:
+    """An error in one line: `ValueError: the loss is nan`, its type and the first line of its message."""
+    lines = str(message or "").strip().splitlines()
+    return ": ".join(part for part in (kind, lines[0] if lines else "") if part)
+
+
 def effort(record: dict[str, Any] | None) -> list[int]:
     """How often the run was tried, to compare: its attempts, and the sittings of the last one."""
     return [0, 0] if record is None else [record.get("attempt", 1), len(record.get("sittings", []))]

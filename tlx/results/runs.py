@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tlx.results.collect import STATES, Run
 from tlx.results.live import duration, progress
 from tlx.results.naming import setting
+from tlx.results.record import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,11 +49,7 @@ def list_runs(runs: Sequence[Run], log: bool = False) -> dict[str, Any]:
 def first_line(run: Run) -> str | None:
     """`ValueError: the loss is nan`, the first line of the run's error; None when there is none."""
     error = run.record.get("error")
-    if not error:
-        return run.problem
-    message = str(error.get("message") or "").strip()
-    line = message.splitlines()[0] if message else ""
-    return ": ".join(part for part in (error.get("type"), line) if part)
+    return headline(error.get("type"), error.get("message")) if error else run.problem
 
 
 def summary(runs: Sequence[Run]) -> str:

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tlx.config import Composed, composer
-from tlx.registry.entries import PREFIX
+from tlx.config import composer
+from tlx.registry.entries import entry_to_make
 from tlx.results.record import read_record
 from tlx.sweeps.launchers import jobs_that_fit, own_launcher
 from tlx.sweeps.skipping import why_skipped
@@ -25,29 +24,22 @@ def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
         options = own_launcher(compose.launcher(overrides)) or {}
     reasons = [why_skipped(run) for run in composed]
     kept = [run for run, why in zip(composed, reasons, strict=True) if why is None]
-    absent = sorted({name for run in kept if (name := _absent_entry(run))})
-    planned = list({run.folder: run for run in map(plan_run, (r for r in kept if not _absent_entry(r)))}.values())
-    waiting = [run for run in kept if _absent_entry(run)]
+    absent = [entry_to_make(run.config) for run in kept]
+    waiting = [name for name in absent if name]
+    ready = [run for run, name in zip(kept, absent, strict=True) if name is None]
+    planned = list({run.folder: run for run in map(plan_run, ready)}.values())
     done = [run for run in planned if run.finished]
     todo = [run for run in planned if not run.finished]
     cells = len({run.config["run"]["cell"] for run in planned})
     lines = [f"{len(planned) + len(waiting)} runs ({cells or '?'} cells): {len(done)} done, {len(todo)} to do"]
     if waiting:
-        lines.append(f"{len(waiting)} of them wait for the registry's {', '.join(absent)}, which would be made first")
+        names = ", ".join(sorted(set(waiting)))
+        lines.append(f"{len(waiting)} of them wait for the registry's {names}, which would be made first")
     for why, number in Counter(why for why in reasons if why).items():
         lines.append(f"{number} left out: {why}")
     for status, number in Counter(_status(run) for run in todo).items():
         lines.append(f"  {number} {status}")
     return [*lines, _cost(done, todo, options)]
-
-
-def _absent_entry(run: Composed) -> str | None:
-    """The registry entry that the run starts from, where it is yet to be made by the model's recipe."""
-    init, path = run.config["strategy"]["init"], run.config["model"].get("path") or ""
-    name = (init if init.startswith(PREFIX) else path).removeprefix(PREFIX)
-    made_first = path.startswith(PREFIX) and run.config["model"].get("pretrain")
-    there = (Path(run.config["paths"]["registry"]) / name / "card.json").is_file()
-    return name if made_first and not there else None
 
 
 def _status(run: Planned) -> str:

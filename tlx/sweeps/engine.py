@@ -7,12 +7,12 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tlx.errors import UserError
 from tlx.interruption import Interruption
 from tlx.results.jsonfile import Damaged
-from tlx.results.record import effort, read_record
+from tlx.results.record import KILLED, effort, headline, read_record
 from tlx.sweeps.folder import Busy, bury, locked, log_tail
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
@@ -153,7 +153,7 @@ def settle(run: Planned, code: int) -> str:
     if record["status"] == "interrupted":
         return "unfinished"
     if record["status"] == "failed":
-        return "killed" if record["error"]["type"] == "Killed" else "failed"
+        return "killed" if record["error"]["type"] == KILLED else "failed"
     return record["status"]
 
 
@@ -173,6 +173,5 @@ def reason(run: Planned) -> str:
     if record is None:
         last = log_tail(run.folder, 1)
         return "its process died before it could write a record" + (f" ({last[0]})" if last else "")
-    error: dict[str, Any] = record["error"] or {}
-    lines = str(error.get("message", "")).splitlines()
-    return f"{error.get('type')}: {lines[0] if lines else ''}"
+    error = record["error"] or {}
+    return headline(error.get("type"), error.get("message"))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tlx.config import Composed, Composer, composer
 from tlx.errors import RunFailed, UserError
 from tlx.instantiate import instantiate
-from tlx.registry.entries import PREFIX
+from tlx.registry.entries import PREFIX, entry_to_make
 from tlx.results.jsonfile import Damaged
-from tlx.results.record import read_record
+from tlx.results.record import headline, read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
 from tlx.sweeps.folder import Busy
@@ -146,8 +146,7 @@ def do_here(run: Planned) -> None:
                 time.sleep(LOOK_AGAIN)
                 continue
             except Exception as error:
-                lines = str(error).splitlines()
-                progress.say(f"failed: {run.folder.name}: {type(error).__name__}: {lines[0] if lines else ''}")
+                progress.say(f"failed: {run.folder.name}: {headline(type(error).__name__, str(error))}")
             return
 
 
@@ -218,11 +217,8 @@ def pretrain_if_missing(compose: Composer, config: dict[str, Any], choices: dict
 
     The run is an ordinary one; it lies under <registry>/runs.
     """
-    recipe, registry = config["model"].get("pretrain"), Path(config["paths"]["registry"])
-    init = config["strategy"]["init"]
-    path = init if init.startswith(PREFIX) else config["model"].get("path") or ""
-    name = path.removeprefix(PREFIX)
-    if not recipe or not path.startswith(PREFIX) or (registry / name / "card.json").is_file():
+    registry, name = Path(config["paths"]["registry"]), entry_to_make(config)
+    if name is None:
         return
     from filelock import FileLock
 
@@ -236,9 +232,9 @@ def pretrain_if_missing(compose: Composer, config: dict[str, Any], choices: dict
         f"paths.runs={registry / 'runs'}",
         f"paths.registry={registry}",
         f"paths.cache={config['paths']['cache']}",
-        *recipe,
+        *config["model"]["pretrain"],
     ]
-    if compose(words).config["model"]["path"] != path:
+    if compose(words).config["model"]["path"] != PREFIX + name:
         return  # an entry of the user's own, which the recipe does not make
     # What is wrong with the target's data is said before minutes are spent.
     dataset: Dataset = instantiate(config["dataset"], "dataset")
@@ -246,8 +242,8 @@ def pretrain_if_missing(compose: Composer, config: dict[str, Any], choices: dict
     writable(registry)
     source = compose([*words, "model.path=null"])
     with FileLock(registry / f".{name}.lock"):
-        if (registry / name / "card.json").is_file():
-            return
+        if entry_to_make(config) is None:
+            return  # somebody made it meanwhile
         run = plan_run(source)
         check_runs([run])
         print(f"pretraining {name} on {source.choices['dataset']} (once; kept in {registry / name})", file=sys.stderr)
