@@ -12,7 +12,7 @@ from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, s
 from tlx.results.collect import Run
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
-from tlx.results.statistics import DIRECTIONS, Gain, mean_std, paired_gain, transfer_ratio
+from tlx.results.statistics import DIRECTIONS, PairedT, mean_std, paired_gain, transfer_ratio
 from tlx.results.tuning import Tuned, tune
 
 
@@ -143,7 +143,7 @@ def _row(
 ) -> dict[str, Any]:
     scores = cell.scores(metrics[0])
     spread = mean_std(list(scores.values()))
-    gain, ratio = Gain(None, None, None, 0), None
+    gain, ratio = PairedT(None, None, None, 0, None, None), None
     if partner is not None and direction is not None:
         against = partner.scores(metrics[0])
         gain = paired_gain(scores, against, direction)
@@ -153,7 +153,7 @@ def _row(
             ratio = transfer_ratio(*pair, direction)
     row: dict[str, Any] = {key: cell.value(key) for key in keys}
     row |= {"mean": spread.mean, "std": spread.std, "n": spread.n}
-    row |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_n": gain.n}
+    row |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high, "gain_n": gain.n}
     row |= {"transfer_ratio": ratio, "forgetting": _forgetting(cell, metrics[0])}
     row["trainable_share"] = _over(cell, "counts", "trainable_share", fmean)
     row["seconds"] = _over(cell, "seconds", "total", median)
