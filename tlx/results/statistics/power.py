@@ -4,6 +4,7 @@ Everything is for the paired t test, two-sided, at 80 % power: a difference of t
 studies. The deviation is estimated from the same few seeds, so that what it implies is as uncertain as it is.
 """
 
+from functools import lru_cache
 from math import floor, isclose, log10, sqrt
 from typing import NamedTuple
 
@@ -38,9 +39,14 @@ def detectable_difference(std: float, n: int, level: float = 0.05, power: float 
         n: pairs, at least 2.
         level: two-sided level of the test, after correction.
     """
+    return _noncentrality(n, level, power) * std / sqrt(n)
+
+
+@lru_cache
+def _noncentrality(n: int, level: float, power: float) -> float:
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(n - 1, 1 - power, t_quantile(1 - level, n - 1))) * std / sqrt(n)
+    return float(nctdtrinc(n - 1, 1 - power, t_quantile(1 - level, n - 1)))
 
 
 def std_interval(std: float, n: int, level: float = 0.95) -> tuple[float, float]:
