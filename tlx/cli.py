@@ -113,6 +113,32 @@ def table(
     typer.echo(render(built, format), nl=False)
 
 
+Metric = Annotated[str, typer.Option("--metric", help="The score that is compared.")]
+Baseline = Annotated[str, typer.Option("--baseline", help="The strategy that gains are over, or none.")]
+TuneOver = Annotated[
+    str | None, typer.Option("--tune-over", help="Keys, e.g. optimizer.lr: keep the best on validation per cell.")
+]
+
+
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(help="Which figure, e.g. learning-curves; a wrong name lists them all.")],
+    runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write: .pdf, .png or .svg.")],
+    metric: Metric = "test/accuracy",
+    baseline: Baseline = "scratch",
+    tune_over: TuneOver = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """One figure of the report alone, ready for a paper; prints what its caption should say."""
+    from tlx.results.collect import collect
+    from tlx.results.figures.paper import check_plot, plot
+    from tlx.results.findings import findings
+
+    check_plot(kind, out)  # before the runs are read, which may take a while
+    typer.echo(" ".join([f"{out}:", *plot(kind, findings(collect(runs), metric, baseline, tune_over), out)]))
+
+
 @app.command(name="runs")
 def runs_(
     runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],

@@ -1,0 +1,155 @@
+"""What each figure shows, by its numbers; and what it says when the records lack it."""
+
+import pytest
+
+from tlx.results.collect import collect
+from tlx.results.figures import KINDS, Absent
+from tlx.results.figures.palette import BASELINE, looks
+from tlx.results.findings import findings
+
+
+def picture(kind: str, study, **options):
+    return KINDS[kind].picture(findings(collect(study.folder), **options))
+
+
+def reason(kind: str, study, **options) -> str:
+    with pytest.raises(Absent) as caught:
+        picture(kind, study, **options)
+    return str(caught.value)
+
+
+def test_every_kind_draws_a_full_study(rich_study) -> None:
+    found = findings(collect(rich_study.folder))
+    for kind, figure in KINDS.items():
+        shown = figure.picture(found)
+        assert shown.rows and shown.notes, kind
+        assert all("panel" in row for row in shown.rows), kind
+        spec = figure.chart(shown)  # altair checks it against vega-lite's schema
+        assert spec["layer"] and "datasets" not in spec, kind
+
+
+def test_seeds_shows_every_score_and_rings_the_collapsed_one(study) -> None:
+    study.runs("scratch", [0.70, 0.71, 0.72, 0.70, 0.71])
+    study.runs("full", [0.90, 0.91, 0.92, 0.90, 0.10])
+    shown = picture("seeds", study)
+    full = {row["seed"]: row for row in shown.rows if row["series"] == "full"}
+    assert [full[str(seed)]["score"] for seed in range(5)] == [0.90, 0.91, 0.92, 0.90, 0.10]
+    assert [seed for seed, row in full.items() if "why" in row] == ["4"]
+    assert full["0"]["mean"] == pytest.approx(0.746)
+    assert "Ringed" in " ".join(shown.notes)
+
+
+def test_learning_curves(rich_study) -> None:
+    shown = picture("learning-curves", rich_study)
+    assert list(shown.panels) == ["2_per_class", "10_per_class"]
+    last = [row for row in shown.rows if row["series"] == "full"][-1]
+    assert last["n"] == 3 and last["low"] < last["mean"] < last["high"] and last["step"] == 120
+    for folder in rich_study.folder.glob("*/metrics.csv"):
+        folder.unlink()
+    assert "dataset.val_size" in reason("learning-curves", rich_study)
+
+
+def test_learning_curves_of_another_metric_name_those_there_are(study) -> None:
+    folder = study.run("full", 0, metrics={"test/f1": 0.5})
+    (folder / "metrics.csv").write_text("step,val/accuracy\n1,0.5\n")
+    assert "hold no val/f1, only val/accuracy" in reason("learning-curves", study, metric="f1")
+
+
+def test_one_seed_has_no_band_and_says_so(study) -> None:
+    for strategy in ("scratch", "full"):
+        (study.run(strategy) / "metrics.csv").write_text("step,val/accuracy\n1,0.5\n2,0.6\n")
+    shown = picture("learning-curves", study)
+    assert not any("low" in row for row in shown.rows)
+    assert "one seed only" in " ".join(shown.notes)
+
+
+def test_sample_efficiency_needs_two_sizes(rich_study, study) -> None:
+    shown = picture("sample-efficiency", rich_study)
+    assert list(shown.panels) == [""]
+    full = [row for row in shown.rows if row["series"] == "full"]
+    assert [(row["labels"], row["size"], row["n"]) for row in full] == [
+        (20, "2_per_class", 3),
+        (100, "10_per_class", 3),
+    ]
+    alone = study.beside("alone")
+    alone.runs("full", [0.1, 0.2], counts={"train_labels": 20})
+    assert "dataset.train_size=" in reason("sample-efficiency", alone)
+
+
+def test_controls_take_the_gain_apart(study) -> None:
+    scores = {"scratch": 0.5, "shuffled": 0.55, "full": 0.8, "feature_extraction": 0.7, "random_features": 0.3}
+    for strategy, score in scores.items():
+        study.runs(strategy, [score, score + 0.1 + 0.01 * score, score + 0.05])
+    shown = picture("controls", study)
+    gained = {row["difference"]: row["gain"] for row in shown.rows}
+    assert list(gained) == [
+        "full − scratch",
+        "shuffled − scratch",
+        "full − shuffled",
+        "feature_extraction − random_features",
+    ]
+    assert gained["full − scratch"] == pytest.approx(gained["shuffled − scratch"] + gained["full − shuffled"])
+    assert "scratch_long" in shown.notes[1]
+    bare = study.beside("bare")
+    bare.runs("full", [0.5])
+    assert "strategy=scratch,full,shuffled" in reason("controls", bare)
+
+
+def test_forgetting_against_gain(rich_study, study) -> None:
+    shown = picture("forgetting", rich_study)
+    assert {row["series"] for row in shown.rows} == {"feature_extraction", "full", "gradual_unfreezing", "lora"}
+    assert all(row["low"] < row["gain"] < row["high"] for row in shown.rows)
+    assert [row["recovered"] for row in shown.rows] == pytest.approx([0.8] * len(shown.rows))
+    bare = study.beside("bare")
+    bare.runs("scratch", [0.5])
+    bare.runs("full", [0.6])
+    assert "registry:NAME" in reason("forgetting", bare)
+    assert "strategy=scratch" in reason("forgetting", rich_study, baseline="none")
+
+
+def test_drift_is_one_minus_cka_in_the_order_of_the_plan(rich_study, study) -> None:
+    shown = picture("drift", rich_study)
+    full = [row for row in shown.panels["2_per_class"] if row["series"] == "full"]
+    assert [row["group"] for row in full] == ["stem", "block1", "block2", "block3"]
+    assert [row["drift"] for row in full] == pytest.approx([0.0, 0.08, 0.16, 0.24])
+    assert "cka/" in reason("drift", _bare(study))
+
+
+def test_unfreezing_draws_equal_schedules_once(rich_study, study) -> None:
+    shown = picture("unfreezing", rich_study)
+    assert [len(panel.split(", ")) for panel in shown.panels] == [5, 2, 1]
+    gradual = shown.panels["gradual_unfreezing"]
+    rates = {row["group"]: row["lr"] for row in gradual if "lr" in row}
+    assert rates["head"] == pytest.approx(0.001) and rates["stem"] == pytest.approx(0.001 / 16)
+    stem = [row for row in gradual if row["group"] == "stem"]
+    assert [("lr" in row) for row in stem] == [False] * 4 + [True]
+    assert stem[-1]["end"] == 100 and stem[0]["start"] == 0
+    assert "force=true" in reason("unfreezing", _bare(study))
+
+
+def test_the_pareto_front(study) -> None:
+    for strategy, seconds, score in (("a", 1, 0.5), ("b", 2, 0.7), ("c", 3, 0.6), ("d", 4, 0.9)):
+        study.run(strategy, 0, score, seconds={"train": seconds, "total": seconds + 1})
+    shown = picture("cost", study)
+    assert {row["series"]: row["front"] for row in shown.rows} == {"a": "yes", "b": "yes", "c": "no", "d": "yes"}
+    assert [row["cost"] for row in shown.rows] == [1, 2, 3, 4] and shown.x == "seconds of training"
+    lower = study.beside("lower")
+    for strategy, seconds, loss in (("a", 1, 0.5), ("b", 2, 0.7)):
+        lower.run(strategy, 0, metrics={"test/loss": loss}, seconds={"train": seconds})
+    assert {r["series"]: r["front"] for r in picture("cost", lower, metric="loss").rows} == {"a": "yes", "b": "no"}
+
+
+def test_flops_are_preferred_where_every_row_has_them(rich_study) -> None:
+    assert picture("cost", rich_study).x == "FLOPs of training"
+
+
+def test_looks_are_told_apart_by_more_than_colour() -> None:
+    found = looks(["scratch", *"abcdefghij"], "scratch")
+    assert found["scratch"].colour == BASELINE
+    assert len({(look.colour, look.dash) for look in found.values()}) == 11
+
+
+def _bare(study):
+    bare = study.beside("bare")
+    bare.runs("full", [0.5, 0.6])
+    return bare

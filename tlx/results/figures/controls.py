@@ -1,0 +1,116 @@
+"""The gain taken apart by controls: what came from the scale of the weights, from features, from extra compute."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlx.results.baseline import baselines
+from tlx.results.cells import seed_names
+from tlx.results.figures.figure import Absent, Figure, Picture, Row
+from tlx.results.findings import Findings
+from tlx.results.gains import gains
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# What a difference says, the strategy, and the one that lacks just that.
+PARTS = (
+    ("everything", "full", "scratch"),
+    ("scale", "shuffled", "scratch"),
+    ("features", "full", "shuffled"),
+    ("features, frozen", "feature_extraction", "random_features"),
+    ("extra compute", "scratch_long", "scratch"),
+)
+CONTROLS = ("shuffled", "random_features", "scratch_long")
+
+
+class Controls(Figure):
+    """Rows: part, difference ("shuffled − scratch"), gain, low and high (95 % paired t interval), n, verdict."""
+
+    kind = "controls"
+    title = "Where the gain comes from"
+    legend = False
+
+    def picture(self, findings: Findings) -> Picture:
+        strategies = {str(point.row["strategy"]) for point in findings.points}
+        absent = [name for name in CONTROLS if name not in strategies]
+        if len(absent) == len(CONTROLS):
+            raise Absent(f"there are no controls among the runs: add strategy=scratch,full,{','.join(CONTROLS)}.")
+        if findings.direction is None:
+            raise Absent(f"the records do not say whether higher or lower {findings.measure} is better.")
+        members = [point.cell for point in findings.points]
+        ignored = seed_names(members)
+        panels = {point.cell.id: _panel(point.row, findings) for point in findings.points}
+        labels, pairs = [], []
+        for part, strategy, without in PARTS:
+            found = baselines(members, without, ignored).found
+            for cell in members:
+                if cell.value("strategy") == strategy and cell.id in found:
+                    labels.append((part, f"{strategy} − {without}", panels[cell.id]))
+                    pairs.append((cell, found[cell.id]))
+        rows: list[Row] = []
+        for (part, difference, panel), gain in zip(
+            labels, gains(pairs, findings.metric, findings.direction), strict=True
+        ):
+            if gain.t.mean is None:
+                continue
+            row = {"panel": panel, "part": part, "difference": difference, "gain": gain.t.mean, "n": gain.t.n}
+            row |= {"name": f"{part}: {difference}", "verdict": gain.verdict}
+            if gain.t.low is not None:
+                row |= {"low": gain.t.low, "high": gain.t.high}
+            rows.append(row)
+        if not rows:
+            raise Absent("no control shares a seed with the strategy it belongs to: run them with the same seeds.")
+        notes = [
+            f"Gain in {findings.metric} over common seeds, with 95 % paired t intervals; verdicts are Holm-corrected "
+            "over this figure."
+        ]
+        if absent:
+            notes.append(f"Not among the runs: {', '.join(absent)} (add strategy={','.join(absent)}).")
+        rows.sort(key=lambda row: [part for part, *_ in PARTS].index(row["part"]))
+        return Picture(rows, notes)
+
+    def height(self, rows: Sequence[Row]) -> float:
+        return 0.6 + 0.3 * len({row["name"] for row in rows})
+
+    def chart(self, picture: Picture) -> dict[str, Any]:
+        import altair as alt
+
+        from tlx.results.figures import marks
+
+        tallest = max(picture.panels.values(), key=lambda rows: len({row["name"] for row in rows}))
+        order = list(dict.fromkeys(row["name"] for row in picture.rows))
+        low, high = picture.span("gain", "low", "high")
+        x = marks.axis("gain", (min(low, 0), max(high, 0)))
+        axis = alt.Axis(
+            labelLimit=230, ticks=False, grid=False, labelExpr="split(datum.label, ': ')", labelLineHeight=12
+        )
+        chart = marks.base(self.height(tallest) * 1.3).encode(y=alt.Y("name:N", sort=order, title=None, axis=axis))
+        tips = [
+            marks.tip("part:N", "part"),
+            marks.tip("difference:N", "difference"),
+            marks.tip("gain:Q", "gain", "+.3f"),
+            marks.tip("low:Q", "95 % from", "+.3f"),
+            marks.tip("high:Q", "to", "+.3f"),
+            marks.tip("n:Q", "seeds"),
+            marks.tip("verdict:N", "verdict"),
+        ]
+        zero = marks.base(self.height(tallest) * 1.3).mark_rule(strokeDash=[4, 4], color="#7f7f7f")
+        bar = chart.mark_rule(strokeWidth=2, color="#0072B2").encode(x=alt.X("low:Q", **x), x2="high:Q")
+        dot = chart.mark_point(filled=True, size=80, opacity=1, color="#0072B2").encode(x="gain:Q", tooltip=tips)
+        return marks.layers(zero.encode(x=alt.datum(0)), bar, dot)
+
+    def draw(self, axes: "Axes", rows: Sequence[Row], picture: Picture) -> None:
+        for place, row in enumerate(rows):
+            gain = row["gain"]
+            error = [[gain - row.get("low", gain)], [row.get("high", gain) - gain]]
+            axes.errorbar([gain], [place], xerr=error, fmt="o", color="#0072B2", markersize=5, capsize=2, elinewidth=1)
+        axes.axvline(0, color="#7f7f7f", linewidth=0.7, linestyle="--")
+        axes.set_yticks(range(len(rows)), [row["name"].replace(": ", "\n") for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel("gain")
+
+
+def _panel(row: Row, findings: Findings) -> str:
+    from tlx.results.findings import named
+
+    return ", ".join(named(key, row[key]) for key in findings.varying if key != "strategy" and key != "strategy.init")
