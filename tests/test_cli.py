@@ -64,9 +64,9 @@ def test_help(tlx) -> None:
     for words in ((), ("--help",)):
         outcome = tlx(*words)
         assert outcome.code == 0 and not outcome.err
-        for verb in ("train", "plan", "table", "plot", "runs", "doctor"):
+        for verb in ("train", "plan", "table", "report", "plot", "runs", "doctor"):
             assert f"\n  {verb}" in outcome.out
-    for verb in ("train", "plan", "table", "plot", "runs", "doctor"):
+    for verb in ("train", "plan", "table", "report", "plot", "runs", "doctor"):
         assert "--traceback" in tlx(verb, "--help").out
 
 

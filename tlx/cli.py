@@ -121,6 +121,22 @@ TuneOver = Annotated[
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path("report.html"),
+    metric: Metric = "test/accuracy",
+    baseline: Baseline = "scratch",
+    tune_over: TuneOver = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """One page that needs no network: verdict, table, every figure, every run's config and command."""
+    from tlx.results.report import write_report
+
+    size = write_report(runs, out, metric, baseline, tune_over)
+    typer.echo(f"{out} ({size / 1e6:.1f} MB)")
+
+
+@app.command()
 def plot(
     kind: Annotated[str, typer.Argument(help="Which figure, e.g. learning-curves; a wrong name lists them all.")],
     runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],

@@ -1,0 +1,90 @@
+"""The question of a study and its answer, each in a sentence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tlx.results.findings import Findings, named
+from tlx.results.layout import interval
+from tlx.results.naming import written
+
+CONTROLS = ("scratch_long", "random_features", "shuffled")  # they are compared, but they are no way of transferring
+FEW = 3  # names that a sentence lists
+
+
+def question(findings: Findings) -> str:
+    """What the runs ask, from what they have in common and what they vary."""
+    rows = findings.table.rows
+    models, datasets = (_listed(dict.fromkeys(written(row[key]) for row in rows), key) for key in ("model", "dataset"))
+    sizes = list(dict.fromkeys(named("train_size", row["train_size"]) for row in rows))
+    size = f" with {_listed(sizes, 'training set size')}" if sizes != ["all labels"] else ""
+    baseline = findings.table.baseline
+    if baseline is None:
+        return f"How do {models} do on {datasets}{size}?"
+    ways = dict.fromkeys(written(row["strategy"]) for row in rows if _transfers(row, baseline))
+    subject = f"transferring {models} to {datasets}" if ways else f"{models} on {datasets}"
+    return f"Does {subject}{size} beat {baseline}, and by how much in {findings.metric}?"
+
+
+def verdict(findings: Findings) -> str:
+    """The answer: how many rows help, hurt or leave it open, and the best and the worst of them."""
+    baseline = findings.table.baseline
+    rows = [row for row in findings.table.rows if row["mean"] is not None]
+    if not rows:
+        return f"No run has completed with {findings.metric} yet."
+    if baseline is None:
+        return "Nothing was compared: no baseline was asked for."
+    compared = [row for row in rows if row["gain"] is not None and _transfers(row, baseline)]
+    if not compared:
+        if not any(written(row["strategy"]) == baseline for row in rows):
+            return f"There is no answer without {baseline}: add strategy={baseline} with the same seeds."
+        return f"There is nothing to compare with {baseline} yet: add another strategy with the same seeds."
+    if all(row["gain_n"] < 2 for row in compared):
+        best = max(compared, key=lambda row: row["gain"])
+        return (
+            f"One seed cannot tell: the largest gain over {baseline} is {best['gain']:+.3f} ({_name(best, findings)}), "
+            "and nobody knows how much of it is luck. Add seed=0,1,2,3,4."
+        )
+    counts = {word: [row for row in compared if row["verdict"] == word] for word in ("helps", "hurts", "no evidence")}
+    if not counts["helps"] and not counts["hurts"]:
+        number = _rows(len(compared))
+        head = f"No evidence either way: none of {number} differs from {baseline} beyond the noise of the seeds"
+    else:
+        parts = [f"{len(found)} {_verb(word, len(found))}" for word, found in counts.items() if found]
+        head = f"Of {_rows(len(compared))} compared with {baseline}, {', '.join(parts)}"
+    best = max(counts["helps"] or compared, key=lambda row: row["gain"])
+    said = f"{head}. Largest gain{' that is sure' if counts['helps'] else ''}: {_gain(best, findings)}"
+    if counts["hurts"]:
+        worst = min(counts["hurts"], key=lambda row: row["gain"])
+        said += f"; largest loss that is sure: {_gain(worst, findings)}"
+    return said + "."
+
+
+def _transfers(row: dict[str, Any], baseline: str) -> bool:
+    return written(row["strategy"]) not in (baseline, *CONTROLS)
+
+
+def _gain(row: dict[str, Any], findings: Findings) -> str:
+    return f"{interval(row['gain'], row['gain_low'], row['gain_high'])} ({_name(row, findings)})"
+
+
+def _name(row: dict[str, Any], findings: Findings) -> str:
+    keys = [findings.series_key, *(key for key in findings.varying if key != findings.series_key)]
+    return ", ".join(named(key, row[key]) for key in keys)
+
+
+def _verb(word: str, number: int) -> str:
+    """`1 helps`, `2 help`, `2 show no evidence`."""
+    if word == "no evidence":
+        return "shows no evidence" if number == 1 else "show no evidence"
+    return word if number == 1 else word.removesuffix("s")
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number} rows"
+
+
+def _listed(names: Sequence[str] | dict[str, None], key: str) -> str:
+    names = list(names)
+    if len(names) > FEW:
+        return f"{len(names)} {key}s"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else f"no {key}"
