@@ -71,6 +71,13 @@ class Cell:
         found = ((run.seed, run.record.get("split")) for run in self.completed)
         return {seed: split for seed, split in found if split}
 
+    @cached_property
+    def test_sets(self) -> tuple[set[Any], set[Any]]:
+        """Hashes of the ids of the test examples (newer records know them), and their numbers."""
+        hashes = {(run.record.get("splits") or {}).get("test") for run in self.completed}
+        numbers = {run.record.get("counts", {}).get("test_labels") for run in self.completed}
+        return hashes - {None}, numbers - {None}
+
     def count(self, name: str) -> int | None:
         """The largest of that count over the completed runs; None where no record has it."""
         found = [run.record.get("counts", {}).get(name) for run in self.completed]
