@@ -101,7 +101,7 @@ def test_the_test_split_is_sealed(study) -> None:
     assert {row["strategy"]: row["unsealed"] for row in built.rows} == {"scratch": False, "full": True, "lora": True}
     assert "0.800 (1)† |" in render(built) and "Warning: † the test split was read more than once" in built.caption
     assert "0.800 (1)† |" in render(table(study, rows="strategy"))
-    assert r"0.800 (1)$^{\dagger}$" in render(built, "latex")
+    assert r"\textbf{0.800} &  & (1)$^{\dagger}$" in render(built, "latex")
 
 
 def test_a_collapsed_seed_is_flagged_and_kept(study) -> None:

@@ -1,7 +1,7 @@
 """The table of a study: one row a cell, mean ± std over its seeds, the gain over the baseline, and what it cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
@@ -44,6 +44,7 @@ class Table:
     notes: list[str]
     group_by: list[str]
     pivot: Pivot | None = None
+    directions: dict[str, str | None] = field(default_factory=dict)  # metric → "higher" or "lower" is better
 
     @property
     def metric(self) -> str:
@@ -97,7 +98,8 @@ def build_table(
     extra = distinguishing(kept, ignored)
     asked = dict.fromkeys(key for keys in options.values() for key in keys)
     extra = [key for key in asked if key not in (*CHOICES, *extra)] + extra
-    direction = direction_of(kept, names[0])
+    directions = {name: direction_of(kept, name) for name in names}
+    direction = directions[names[0]]
     partners = baselines(kept, reference, ignored) if reference else Partners()
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
@@ -109,7 +111,7 @@ def build_table(
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
     notes = caption.notes(order, names, direction, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += warnings(order, names[0], runs, direction, reference, partners)
-    return Table(names, reference, keys, table_rows, notes, sections, grid)
+    return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
 
 def _baseline(cells: Sequence[Cell], asked: str | None) -> str | None:
