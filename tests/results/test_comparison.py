@@ -147,6 +147,16 @@ def test_one_seed(study) -> None:
     assert "+10.0 points; one seed only: no interval and no test" in str(compare(study))
 
 
+def test_seeds_that_only_one_side_has_are_left_out(study) -> None:
+    study.runs("full", BASE[:4])
+    study.runs("lora", [b + i / 100 for i, b in enumerate(BASE)])
+    study.runs("lora", BASE, train_size=10)
+    found = compare(study)
+    assert found.pairs[0].gain.t.n == found.pairs[0].first.n == 4
+    assert "the two sides have different seeds in tiny_vision × lora × digits × 2_per_class; the common" in str(found)
+    assert "tiny_vision × lora × digits × 10 has no counterpart and is left out" in str(found)
+
+
 def test_lower_is_better(study) -> None:
     for seed, base in enumerate(BASE):
         study.run("full", seed, metrics={"test/loss": base})

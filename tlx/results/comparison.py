@@ -139,6 +139,9 @@ def compare(
     left = [cell for cell in mine if cell.id not in {pair[0].id for pair in pairs} and cell.scores(metric)]
     if left:
         notes.append(f"Warning: {named(left)} has no counterpart and is left out.")
+    uneven = [a for a, b in pairs if a.scores(metric).keys() != b.scores(metric).keys()]
+    if uneven:
+        notes.append(f"Warning: the two sides have different seeds in {named(uneven)}; the common ones are compared.")
     overall = over_datasets([(a.value("dataset"), a, b) for a, b in pairs], metric, direction)
     return Comparison(metric, direction, *names, results, overall, notes)
 

@@ -6,7 +6,7 @@ from tlx.results.layout import BEST, KEY, Block, blocks
 from tlx.results.table import Table
 
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color-scheme:light dark}"
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:90rem;padding:0 1rem;color-scheme:light dark}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:1rem 0}"
     "th,td{padding:.25rem .75rem;text-align:right;white-space:nowrap}.key{text-align:left}"
     "thead,tbody{border-top:2px solid;border-bottom:2px solid}.scroll{overflow-x:auto}.warning{font-weight:600}"
