@@ -14,6 +14,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.data.sealed import Sealed
 from tlx.distributed import Averaged, Ranked
 from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
@@ -52,6 +53,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         seed_everything(config["seed"])
         data, module = assemble(config)
         loaders = make_loaders(config, data, module)
+        loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
         task, plan = module.task, module.plan
         assert plan is not None
         record.describe(module, data, frozen=frozen_hash(module, plan))
@@ -68,6 +70,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         finally:
             record.seconds["train"] = point.seconds
         record.trained(trainer)
+        sealed.open()
 
         record.keep_last(module)
         load_selected(config, module, folder)
@@ -79,7 +82,6 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             validation = evaluate(module, task, loaders["validation"])
             test = evaluate(module, task, loaders["test"])
             forgotten = meter.measure_after(module) if meter is not None else {}
-        record.counts["test_reads"] = 1
 
         record.add_metrics("before/val", before.compute())
         record.add_metrics("val", validation.compute())

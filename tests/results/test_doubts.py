@@ -23,7 +23,7 @@ def test_mixed_splits_are_not_paired(study) -> None:
     assert (
         "tiny_vision × full × digits × 2_per_class and the scratch cell were trained or tested on different examples"
     ) in built.caption
-    assert "runs mix splits: with the same seed" in built.caption
+    assert "runs mix splits: one seed was trained or tested" in built.caption
     assert "no scratch cell equals" not in built.caption
 
 
@@ -38,8 +38,17 @@ def test_test_sets_of_different_sizes(study) -> None:
     study.runs("scratch", BASE, counts={"test_labels": 359})
     study.runs("full", BASE, counts={"test_labels": 100})
     caption = table(study).caption
-    assert "runs mix test sets of different sizes" in caption
+    assert "runs mix test sets: tiny_vision × scratch" in caption
     assert "test examples, the same for all seeds" not in caption
+
+
+def test_a_cell_whose_seeds_had_other_test_sets(study) -> None:
+    """Training subsets follow the seed; the test set must not."""
+    for seed, score in enumerate(BASE):
+        study.run("full", seed, score, split=f"{seed}", splits={"train": f"{seed}", "test": "one"})
+    assert "mix" not in table(study).caption
+    study.run("full", 5, 0.7, split="5", splits={"train": "5", "test": "two"})
+    assert "runs mix test sets: tiny_vision × full × digits × 2_per_class were not all" in table(study).caption
 
 
 def test_the_size_of_the_test_set(study) -> None:
@@ -92,7 +101,7 @@ def test_the_test_split_is_sealed(study) -> None:
     assert {row["strategy"]: row["unsealed"] for row in built.rows} == {"scratch": False, "full": True, "lora": True}
     assert "0.800 (1)† |" in render(built) and "Warning: † the test split was read more than once" in built.caption
     assert "0.800 (1)† |" in render(table(study, rows="strategy"))
-    assert r"0.800 (1)$^{\dagger}$" in render(built, "latex")
+    assert r"\textbf{0.800} &  & (1)$^{\dagger}$" in render(built, "latex")
 
 
 def test_a_collapsed_seed_is_flagged_and_kept(study) -> None:

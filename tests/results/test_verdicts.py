@@ -50,7 +50,7 @@ def test_the_correction_counts_all_gains_of_the_table(study) -> None:
     assert row["gain_p_holm"] == pytest.approx(5 * row["gain_p"]) and row["verdict"] == "no evidence"
     assert row["gain_low"] > 0 > row["gain_low_holm"]
     caption = build_table(collect(study.folder)).caption
-    assert "Verdict: helps or hurts against scratch where the paired t test has p ≤ 0.05, with Holm's" in caption
+    assert "Verdict (↑ helps, ↓ hurts) against scratch: the paired t test has p ≤ 0.05, with Holm's" in caption
     assert "over the 5 gains of this table" in caption
     assert "Power: with 5 seeds such a test sees gains over" in caption
 
@@ -84,5 +84,6 @@ def test_what_people_and_programs_see(study) -> None:
     assert (row["verdict"], row["outliers"], row["unsealed"]) == ("helps", None, False)
     grid = build_table(collect(study.folder), rows="strategy", columns="dataset")
     assert "0.804 ± 0.036 (5) ↑ |" in render(grid)
-    assert "↑ and ↓: better and worse than scratch" in grid.caption
-    assert r"0.804 $\pm$ 0.036 (5) $\uparrow$" in render(grid, "latex")
+    assert "Verdict (↑ helps, ↓ hurts) against scratch" in grid.caption
+    assert r"\textbf{0.804} & $\pm$ & 0.036 (5) $\uparrow$" in render(grid, "latex")
+    assert r"\textbf{0.804} & $\pm$ & 0.036 (5) $\uparrow$ & $+0.104$ & [" in render(table, "latex")

@@ -32,7 +32,7 @@ def notes(
                 f"Gain: mean difference to {baseline} over common seeds, positive = better, [95 % paired t interval]; "
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
-        said += _on_tests(rows, baseline, fraction(rows, direction), scores_only)
+        said += _on_tests(rows, baseline, fraction(rows, direction))
     if metrics[0].endswith("/accuracy"):
         said += _on_examples(cells, rows)
     modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
@@ -51,16 +51,14 @@ def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:
     return direction == "higher" and all(0 <= row["mean"] <= 1 for row in rows if row["mean"] is not None)
 
 
-def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: bool, scores_only: bool) -> list[str]:
+def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: bool) -> list[str]:
     """What the verdict is, and which gains it could not have missed."""
     tested = [row for row in rows if row["gain_p"] is not None]
     if not tested:
         return []
     several = f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
-    name = "↑ and ↓: better and worse than" if scores_only else "Verdict: helps or hurts against"
     said = [
-        f"{name} {baseline} where the paired t test has p ≤ {LEVEL}{several}"
-        f"{'' if scores_only else '; else no evidence'}."
+        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{several}; else no evidence."
     ]
     seen = sorted(row["detectable"] for row in tested)
     pairs = sorted({row["gain_n"] for row in tested})
@@ -76,6 +74,8 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
 def _on_examples(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the size of the test set alone leaves open."""
     sizes = {cell.count("test_labels") for cell in cells} - {None}
+    if any(len(known) > 1 for cell in cells for known in cell.test_sets):
+        return []
     means = [row["mean"] for row in rows if row["mean"] is not None]
     if len(sizes) != 1 or not all(0 <= mean <= 1 for mean in means):
         return []

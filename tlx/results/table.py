@@ -1,7 +1,7 @@
 """The table of a study: one row a cell, mean ± std over its seeds, the gain over the baseline, and what it cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
@@ -11,10 +11,11 @@ from tlx.results.baseline import Partners, baselines
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
 from tlx.results.gains import Gain, corrected_level, gains
+from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
 from tlx.results.selection import refuse_selection_on_test
-from tlx.results.statistics import DIRECTIONS, PairedT, mean_std
+from tlx.results.statistics import PairedT, mean_std
 from tlx.results.statistics.power import detectable_difference
 from tlx.results.tuning import Tuned, tune
 from tlx.results.warnings import warnings
@@ -43,6 +44,7 @@ class Table:
     notes: list[str]
     group_by: list[str]
     pivot: Pivot | None = None
+    directions: dict[str, str | None] = field(default_factory=dict)  # metric → "higher" or "lower" is better
 
     @property
     def metric(self) -> str:
@@ -82,7 +84,7 @@ def build_table(
     if not found:
         raise UserError("no runs to make a table of." + "".join(f" {run.problem}" for run in runs if run.problem))
     refuse_selection_on_test(found)
-    names = _metrics(found, words(metrics) or ["test/accuracy"])
+    names = metric_names(found, words(metrics) or ["test/accuracy"])
     sections, tuned_keys = words(group_by), words(tune_over)
     by_seed = seed_names(found)
     options = {"--tune-over": tuned_keys, "--group-by": sections, "--rows": words(rows), "--columns": words(columns)}
@@ -96,7 +98,8 @@ def build_table(
     extra = distinguishing(kept, ignored)
     asked = dict.fromkeys(key for keys in options.values() for key in keys)
     extra = [key for key in asked if key not in (*CHOICES, *extra)] + extra
-    direction = _direction(kept, names[0])
+    directions = {name: direction_of(kept, name) for name in names}
+    direction = directions[names[0]]
     partners = baselines(kept, reference, ignored) if reference else Partners()
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
@@ -108,25 +111,7 @@ def build_table(
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
     notes = caption.notes(order, names, direction, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += warnings(order, names[0], runs, direction, reference, partners)
-    return Table(names, reference, keys, table_rows, notes, sections, grid)
-
-
-def words(given: Sequence[str] | str | None) -> list[str]:
-    """["a", "b"] from that list, from "a,b", or [] from None; doubles fall away."""
-    parts = given.split(",") if isinstance(given, str) else given or []
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _metrics(cells: Sequence[Cell], asked: Sequence[str]) -> list[str]:
-    """The full names of the metrics; while no run has completed any name is taken."""
-    known = sorted({name for cell in cells for run in cell.completed for name in run.record.get("metrics", {})})
-    names = []
-    for name in asked:
-        full = name if name in known or "/" in name else f"test/{name}"
-        if known and full not in known:
-            raise unknown("metric", full, known, "These are the metrics of the completed runs.")
-        names.append(full)
-    return list(dict.fromkeys(names))
+    return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
 
 def _baseline(cells: Sequence[Cell], asked: str | None) -> str | None:
@@ -137,14 +122,6 @@ def _baseline(cells: Sequence[Cell], asked: str | None) -> str | None:
     if asked not in strategies and asked != "scratch":
         raise unknown("baseline", asked, [*strategies, "none"], "A baseline is a strategy among these runs.")
     return asked
-
-
-def _direction(cells: Sequence[Cell], metric: str) -> str | None:
-    """Which way is better, as the records say; None when they do not say or do not agree: then there is no gain."""
-    part = metric.rsplit("/", 1)[-1]
-    runs = [run for cell in cells for run in cell.completed if run.metric(metric) is not None]
-    found = {run.record.get("directions", {}).get(part) for run in runs}
-    return found.pop() if len(found) == 1 and found <= set(DIRECTIONS) else None
 
 
 def _order(cell: Cell, sections: Sequence[str], keys: Sequence[str], baseline: str | None) -> list[tuple]:

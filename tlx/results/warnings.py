@@ -139,26 +139,31 @@ def _on_mixtures(cells: Sequence[Cell]) -> list[str]:
 
 
 def _on_splits(cells: Sequence[Cell]) -> list[str]:
-    """Rows of one data set and size whose runs of a seed saw different examples: their scores are not comparable."""
-    mixed = [
-        group
-        for group in _alike(cells)
-        if any(seeds_apart(group[0], other) or seeds_apart(other, group[0]) for other in group)
-    ]
-    sizes = [group for group in _alike(cells) if len({cell.count("test_labels") for cell in group} - {None}) > 1]
+    """Where scores were computed from different examples, so that they are not comparable."""
     said = []
+    mixed = [
+        cell
+        for group in _alike(cells, "model", "dataset", "train_size")
+        if any(seeds_apart(group[0], other) for other in group)
+        for cell in group
+    ]
     if mixed:
-        named_ = named([cell for group in mixed for cell in group])
-        said.append(f"runs mix splits: with the same seed, {named_} were trained or tested on different examples.")
-    elif sizes:
-        said.append(f"runs mix test sets of different sizes: {named([cell for group in sizes for cell in group])}.")
+        said.append(f"runs mix splits: one seed was trained or tested on different examples in {named(mixed)}.")
+    tested = [
+        cell
+        for group in _alike(cells, "dataset")
+        if any(len(set().union(*known)) > 1 for known in zip(*(cell.test_sets for cell in group), strict=True))
+        for cell in group
+    ]
+    if tested and not mixed:
+        said.append(f"runs mix test sets: {named(tested)} were not all tested on the same examples.")
     return said
 
 
 def _on_budgets(cells: Sequence[Cell]) -> list[str]:
     """Rows of one data set and size that saw their training examples a different number of times."""
     told = []
-    for group in _alike(cells):
+    for group in _alike(cells, "model", "dataset", "train_size"):
         budgets: dict[int, list[Cell]] = defaultdict(list)
         for cell in group:
             labels, epochs = cell.count("train_labels"), cell.count("epochs")
@@ -172,12 +177,12 @@ def _on_budgets(cells: Sequence[Cell]) -> list[str]:
     return [f"rows mix budgets (training examples seen): {told[0]}{more}."]
 
 
-def _alike(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """The cells with completed runs, grouped by model, data set and train_size."""
+def _alike(cells: Sequence[Cell], *keys: str) -> list[list[Cell]]:
+    """The cells with completed runs, grouped by their values of `keys`."""
     groups: dict[tuple, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.completed:
-            groups[tuple(comparable(cell.value(key)) for key in ("model", "dataset", "train_size"))].append(cell)
+            groups[tuple(comparable(cell.value(key)) for key in keys)].append(cell)
     return list(groups.values())
 
 

@@ -19,6 +19,8 @@ def test_interquartile_mean_is_rliables() -> None:
     """aggregate_iqm: scipy.stats.trim_mean(scores, proportiontocut=0.25, axis=None)."""
     assert interquartile_mean(X) == pytest.approx(stats.trim_mean(X, 0.25, axis=None))
     assert interquartile_mean(Y) == pytest.approx(stats.trim_mean(Y, 0.25, axis=None))
+    assert interquartile_mean(X) == pytest.approx(0.6888888888888889)  # what rliable 1.2.0 itself gives for X and Y
+    assert interquartile_mean(Y) == pytest.approx(0.6716666666666667)
     assert interquartile_mean(np.array([[1.0, 2.0], [3.0, 100.0]])) == 2.5
 
 
@@ -26,6 +28,7 @@ def test_probability_of_improvement_is_rliables() -> None:
     """probability_of_improvement: Mann-Whitney U of each task ÷ (runs × other runs), averaged over tasks."""
     of_tasks = [stats.mannwhitneyu(X[:, t], Y[:, t], alternative="greater").statistic / 20 for t in range(3)]
     assert probability_of_improvement(X, Y) == pytest.approx(np.mean(of_tasks))
+    assert probability_of_improvement(X, Y) == pytest.approx(0.7166666666666667)  # rliable 1.2.0
     assert probability_of_improvement(X, X) == 0.5
 
 

@@ -5,7 +5,7 @@ tests/results/statistics/test_simulations.py), since five values hold too few di
 that of a sample with ddof 0. So it is used from 20 seeds on, or over several datasets pooled to as many runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def percentile_interval(draws: "np.ndarray", level: float = 0.95) -> tuple[float
 
 
 def seed_interval(
-    differences: "np.ndarray", level: float = 0.95, resamples: int = RESAMPLES, enough: int = ENOUGH
+    differences: Sequence[float], level: float = 0.95, resamples: int = RESAMPLES, enough: int = ENOUGH
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean over seeds; None below `enough` seeds. Always the same resamples.
 
