@@ -82,12 +82,15 @@ class TransferModule(L.LightningModule):
 
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters and buffers of every group that some phase trains: all that a run changes."""
+        return self._trained(self.state_dict())
+
+    def _trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         assert self.plan is not None
         names = {n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)}
-        return {n: t for n, t in self.state_dict().items() if n in names}
+        return {n: t for n, t in state.items() if n in names}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["state_dict"] = self.trained_state()
+        checkpoint["state_dict"] = self._trained(checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Strict on what a run changes: a checkpoint that lacks some of it, or holds more, is not this run's."""

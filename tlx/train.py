@@ -1,6 +1,8 @@
 """One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from tlx.ranks import Followers
 from tlx.registry import entries
 from tlx.results.recording import Recording
 from tlx.seeding import RandomState, seed_everything, seed_rank
+from tlx.sharding import Sharded, bring_together, is_sharded
 from tlx.source import source_meter
 from tlx.strategies.lora import merge_adapters
 from tlx.strategies.strategy import TransferStrategy
@@ -60,11 +63,17 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         earlier = resume_point(folder / "checkpoints")
         point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
         trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), point])
-        before = evaluate(module, task, loaders["validation"])
+        device = trainer.strategy.root_device
+        with moved(module, device):
+            before = evaluate(module, task, loaders["validation"])
+            if meter is not None:
+                meter.measure_before(module)
         record.resumes(earlier)
+        trained = copy.deepcopy(module) if is_sharded(config) else module
         try:
             with followers.training(earlier):
-                trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+                trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+                bring_together(trained, module)
         finally:
             record.seconds["train"] = point.seconds
         record.trained(trainer)
@@ -75,7 +84,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         adapter = config["strategy"]["adapter"]
         if adapter and adapter["merge"]:
             merge_adapters(module.eval(), next(iter(loaders["validation"])))
-        with record.clock("evaluate"):
+        with record.clock("evaluate"), moved(module, device):
             validation = evaluate(module, task, loaders["validation"])
             test = evaluate(module, task, loaders["test"])
             forgotten = meter.measure_after(module) if meter is not None else {}
@@ -119,6 +128,7 @@ def follow(
     point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
     trainer = make_trainer(config, folder, [point], rank)
     trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+    bring_together(module, None)
 
 
 def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
@@ -187,6 +197,7 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
     """A Lightning Trainer for this process of a run; `callbacks` come after its own. Only rank 0 logs."""
     options = config["trainer"]
     several = options["devices"] > 1
+    strategy: Any = (Sharded if is_sharded(config) else Averaged)() if several else "auto"
     monitor = f"val/{config['dataset']['monitor']}"
     mode = "max" if DIRECTIONS[config["dataset"]["monitor"]] == "higher" else "min"
     parts: list[L.Callback] = [
@@ -210,7 +221,7 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
         deterministic=config["deterministic"],
         logger=make_loggers(config, folder) if rank == 0 else False,
         callbacks=[*parts, *callbacks],
-        strategy=Averaged() if several else "auto",
+        strategy=strategy,
         plugins=[SafeCheckpointIO(), *([Ranked(rank, options["devices"])] if several else [])],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
@@ -225,6 +236,16 @@ def load_selected(config: dict[str, Any], module: TransferModule, folder: Path) 
     if config["selection"] == "best":
         state = torch.load(folder / "checkpoints" / BEST, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state, strict=False)
+
+
+@contextmanager
+def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
+    """The module is on `device` while this context is open, and on the CPU afterwards."""
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.cpu()
 
 
 def evaluate(module: TransferModule, task: Classification, loader: Any) -> ClassificationMeter:

@@ -79,7 +79,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trainer.patience": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
     "trainer.accelerator": ("cpu, gpu or auto", lambda v: v in ("cpu", "gpu", "auto")),
     "trainer.devices": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
-    "trainer.strategy": ("auto or ddp", lambda v: v in ("auto", "ddp")),
+    "trainer.strategy": ("auto, ddp or fsdp", lambda v: v in ("auto", "ddp", "fsdp")),
     "trainer.threads": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
     "trainer.workers": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
     "trainer.checkpoint_seconds": ("a number ≥ 0", lambda v: _number(v) and v >= 0),

@@ -67,6 +67,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     """
     from tlx.data.sampling import training_steps
     from tlx.loggers import check_loggers
+    from tlx.sharding import check_sharding
     from tlx.train import assemble, make_loaders
 
     _check_trainer(config)
@@ -83,6 +84,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     check_halving(config, module)
+    check_sharding(config, module)
     try:
         module.make_optimizer(module.plan.optimizer_groups(module, module.lr, module.weight_decay))
     except (TypeError, ValueError) as error:
