@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
 
 from tlx.distributed import Averaged, like, rank, whole, world_size
 from tlx.errors import UserError
@@ -52,7 +53,9 @@ def _places(module: nn.Module) -> Counter[int]:
 def shard(module: nn.Module, plan: ParameterPlan, mesh: DeviceMesh) -> None:
     """Replace every parameter of `module` by this process's share of it; forward and backward gather what they need."""
     for name in units(module, plan):
-        fully_shard(module.get_submodule(name), mesh=mesh)
+        unit = module.get_submodule(name)
+        unit.register_forward_hook(_as_no_view)
+        fully_shard(unit, mesh=mesh)
     # After a validation, what belongs to no unit must be in shares again, as the plan and the optimiser know it.
     fully_shard(module, mesh=mesh, reshard_after_forward=True)
 
@@ -67,6 +70,14 @@ def bring_together(trained: TransferModule, module: TransferModule | None) -> No
     state = {name: whole(tensor).cpu() for name, tensor in trained.trained_state().items()}
     if module is not None:
         module.load_state_dict(state, strict=False)
+
+
+def _as_no_view(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """A unit is gathered again when a gradient reaches its output: a view that is changed in place forgets about that.
+
+    wav2vec 2.0 masks the output of its projection so.
+    """
+    return tree_map(lambda t: t.clone() if isinstance(t, Tensor) and t.requires_grad and t._is_view() else t, output)
 
 
 def is_sharded(config: dict[str, Any]) -> bool:

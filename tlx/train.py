@@ -57,7 +57,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         loaders = make_loaders(config, data, module)
         task, plan = module.task, module.plan
         assert plan is not None
-        record.describe(module, data, frozen=frozen_hash(module, plan))
+        module.base = frozen_hash(module, plan)
+        record.describe(module, data, frozen=module.base)
 
         meter = source_meter(config, module)
         earlier = resume_point(folder / "checkpoints")
