@@ -21,12 +21,16 @@ _LOADERS: dict[tuple[str, str], Any] = {}
 
 
 def source_meter(config: dict[str, Any], module: TransferModule) -> ForgettingMeter | None:
-    """A meter of what is forgotten of the source task; None where the backbone brings none, or starts from scratch.
+    """A meter of what is forgotten of the source task; None where the backbone brings none, or knows nothing of it.
 
     The source head never trains: it reads the backbone's features before and after.
     """
     place = weights_place(config)
-    if config["strategy"]["init"] == "scratch" or place is None or not (place / "head.safetensors").is_file():
+    if (
+        config["strategy"]["init"] in ("scratch", "shuffled")
+        or place is None
+        or not (place / "head.safetensors").is_file()
+    ):
         return None
     card = read_card(place)
     dataset: Dataset = instantiate(card["dataset"], "dataset")

@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
+from tlx import budget
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.phases import PhaseSchedule
@@ -207,14 +208,14 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
         StopOnDivergence(),
         BestWeights(folder / "checkpoints", monitor, mode),
     ]
-    if options["patience"]:
-        parts.append(EarlyStopping(monitor, mode=mode, patience=options["patience"]))
+    if patience := budget.patience(config):
+        parts.append(EarlyStopping(monitor, mode=mode, patience=patience))
     if config["strategy"]["mixout"]:
         parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
     return L.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
-        max_epochs=options["max_epochs"],
+        max_epochs=budget.epochs(config),
         precision=options["precision"],
         accumulate_grad_batches=options["accumulate"],
         gradient_clip_val=options["gradient_clip"],

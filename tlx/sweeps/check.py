@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlx import budget
 from tlx.errors import UserError, one_line
 from tlx.instantiate import instantiate
 from tlx.sweeps.halving import check_halving
@@ -80,7 +81,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
         preprocessing.check_augmentation(augmentation)
     options = config["trainer"]
     batch_size = options["batch_size"] * options["devices"]
-    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], options["max_epochs"])
+    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], budget.epochs(config))
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     check_halving(config, module)
