@@ -23,16 +23,14 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         composed = compose(overrides)
         writable(Path(composed.config["paths"]["cache"]))
         pretrain_if_missing(compose, composed.config, composed.choices)
-    from tlx.data.sampling import training_steps
+    from tlx.data.sampling import training_length
     from tlx.train import assemble
 
     config = composed.config
     data, module = assemble(config)
     plan = module.plan
     assert plan is not None
-    options = config["trainer"]
-    batch_size = options["batch_size"] * options["devices"]
-    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], budget.epochs(config))
+    total, per_epoch = training_length(config, len(data.train))
     starts = plan.boundaries(total, per_epoch)
     rows = plan.rows(module)
     console = Console(width=None if Console().is_terminal else 160)

@@ -21,6 +21,7 @@ from tlx.distributed import Averaged, Ranked
 from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
+from tlx.measures import Measures
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule, score
 from tlx.plan import frozen_hash
@@ -33,7 +34,8 @@ from tlx.sharding import Sharded, bring_together, is_sharded
 from tlx.source import source_meter
 from tlx.strategies.lora import merge_adapters
 from tlx.strategies.strategy import TransferStrategy
-from tlx.tasks.classification import DIRECTIONS, Classification, ClassificationMeter
+from tlx.tasks.classification import Classification, ClassificationMeter
+from tlx.tasks.metrics import direction, directions
 
 
 def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = ()) -> dict[str, Any]:
@@ -66,10 +68,12 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
         trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), point])
         device = trainer.strategy.root_device
+        measures = Measures(config, module, loaders)
         with moved(module, device):
             before = evaluate(module, task, loaders["validation"])
             if meter is not None:
                 meter.measure_before(module)
+            further = measures.before(module)
         record.resumes(earlier)
         trained = copy.deepcopy(module) if is_sharded(config) else module
         try:
@@ -91,6 +95,9 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             test = evaluate(module, task, loaders["test"])
             forgotten = meter.measure_after(module) if meter is not None else {}
         record.counts["test_reads"] = 1
+        with record.clock("measure"), moved(module, device):
+            further |= measures.after(module, test.compute())
+            record.cost |= measures.cost(module, trainer.global_step)
 
         record.add_metrics("before/val", before.compute())
         record.add_metrics("val", validation.compute())
@@ -99,7 +106,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
             record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
             record.add_metrics("forgetting", forgotten)
-        record.directions = dict(DIRECTIONS)
+        record.metrics |= further
+        record.directions = directions(task.metric_names)
         record.keep(module, test, data)
         if config["register"]:
             card = {
@@ -201,7 +209,7 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
     several = options["devices"] > 1
     strategy: Any = (Sharded if is_sharded(config) else Averaged)() if several else "auto"
     monitor = f"val/{config['dataset']['monitor']}"
-    mode = "max" if DIRECTIONS[config["dataset"]["monitor"]] == "higher" else "min"
+    mode = "max" if direction(config["dataset"]["monitor"]) == "higher" else "min"
     parts: list[L.Callback] = [
         PhaseSchedule(),
         RandomState(),

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlx import budget
 from tlx.errors import UserError, one_line
 from tlx.instantiate import instantiate
 from tlx.sweeps.halving import check_halving
@@ -66,7 +65,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     Raises:
         UserError: it is impossible.
     """
-    from tlx.data.sampling import training_steps
+    from tlx.data.sampling import training_length
     from tlx.loggers import check_loggers
     from tlx.sharding import check_sharding
     from tlx.train import assemble, make_loaders
@@ -79,9 +78,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     preprocessing = module.backbone.preprocessing
     if augmentation := config["dataset"].get("augmentation"):
         preprocessing.check_augmentation(augmentation)
-    options = config["trainer"]
-    batch_size = options["batch_size"] * options["devices"]
-    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], budget.epochs(config))
+    total, per_epoch = training_length(config, len(data.train))
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     check_halving(config, module)
