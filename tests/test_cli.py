@@ -95,6 +95,8 @@ def test_one_run(tlx) -> None:
     record = json.loads((Path(folder) / "record.json").read_text())
     assert f"test/accuracy {record['metrics']['test/accuracy']:.4f}" in scores
     assert record["config"]["paths"]["runs"] == str(tlx.runs)
+    assert (record["counts"]["test_reads"], record["counts"]["test_reads_early"]) == (1, 0)
+    assert record["splits"].keys() == {"train", "validation", "test"}
     # Done is done: the same words again print the same scores at once.
     start = time.perf_counter()
     assert tlx.train("strategy=scratch").out == outcome.out

@@ -94,13 +94,26 @@ def table(
     tune_over: Annotated[
         str | None, typer.Option("--tune-over", help="Keys, e.g. optimizer.lr: keep the best on validation per cell.")
     ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--compare", help="One comparison in words: two strategies, or settings (strategy=a,model=b)."),
+    ] = None,
     show_traceback: Traceback = False,
 ) -> None:
-    """Mean ± std over seeds, gain over scratch with a 95 % interval, forgetting, cost."""
+    """Mean ± std over seeds, gain over scratch with a 95 % interval and a verdict, forgetting, cost."""
     from tlx.results.collect import collect
     from tlx.results.formats import render
     from tlx.results.table import build_table
 
+    if compare:
+        from tlx.results.comparison import compare as compare_sides
+        from tlx.results.comparison_text import render as render_comparison
+
+        if group_by or rows or columns or len(metric or ()) > 1:
+            raise UserError("--compare takes one metric and no --group-by, --rows or --columns.")
+        compared = compare_sides(collect(runs), *compare, metric=(metric or ["test/accuracy"])[0], tune_over=tune_over)
+        typer.echo(render_comparison(compared, format), nl=False)
+        return
     built = build_table(
         collect(runs),
         metrics=metric or ["test/accuracy"],

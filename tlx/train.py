@@ -17,6 +17,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.data.sealed import Sealed
 from tlx.distributed import Averaged, Ranked
 from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
@@ -58,6 +59,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         seed_everything(config["seed"])
         data, module = assemble(config)
         loaders = make_loaders(config, data, module)
+        loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
         task, plan = module.task, module.plan
         assert plan is not None
         module.base = frozen_hash(module, plan)
@@ -83,6 +85,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         finally:
             record.seconds["train"] = point.seconds
         record.trained(trainer)
+        sealed.open()
 
         record.keep_last(module)
         load_selected(config, module, folder)
@@ -94,7 +97,6 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             validation = evaluate(module, task, loaders["validation"])
             test = evaluate(module, task, loaders["test"])
             forgotten = meter.measure_after(module) if meter is not None else {}
-        record.counts["test_reads"] = 1
         with record.clock("measure"), moved(module, device):
             further |= measures.after(module, test.compute())
             record.cost |= measures.cost(module, trainer.global_step)

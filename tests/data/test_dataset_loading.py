@@ -50,7 +50,8 @@ def test_parts_do_not_overlap_and_hold_everything(one_file: Path) -> None:
 def test_validation_and_test_stay_the_same_over_seeds_sizes_and_reruns(one_file: Path) -> None:
     loaded = [load(one_file, s, train_size=n) for s, n in ((0, None), (0, 50), (1, 50), (7, "4_per_class"))]
     assert len({tuple(d.test.ids) for d in loaded}) == len({tuple(d.validation.ids) for d in loaded}) == 1
-    assert len({d.spec.split_hash for d in loaded}) == 4
+    assert len({d.spec.split_hash for d in loaded}) == len({d.spec.part_hashes["train"] for d in loaded}) == 4
+    assert len({d.spec.part_hashes["test"] for d in loaded}) == 1
     assert load(one_file, 1, train_size=50).spec.split_hash == loaded[2].spec.split_hash
     assert load(one_file, 0, split_seed=1).test.ids != loaded[0].test.ids
 

@@ -28,11 +28,11 @@ def test_markdown(small) -> None:
     lines = text.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
     assert cells[0][:6] == ["model", "strategy", "dataset", "train_size", "test/accuracy", "gain over scratch"]
-    assert cells[0][6:] == ["forgetting", "trainable", "seconds", "missing"]  # nothing failed
-    assert cells[2][1:] == ["scratch", "digits", "2_per_class", "0.533 ± 0.058 (3)", "–", "–", "100 %", "3.0", "0"]
-    assert cells[3][4:6] == ["0.733 ± 0.115 (3)", "+0.200 [-0.048, +0.448]"]
-    assert cells[3][8:] == ["1234", "1"]
-    assert cells[4][3:] == ["all", "0.733 ± 0.115 (3)", "–", "-0.013", "1.23 %", "3.0", "0"]
+    assert cells[0][6:] == ["verdict", "forgetting", "trainable", "seconds", "missing"]  # nothing failed
+    assert cells[2][1:] == ["scratch", "digits", "2_per_class", "0.533 ± 0.058 (3)", "–", "–", "–", "100 %", "3.0", "0"]
+    assert cells[3][4:7] == ["0.733 ± 0.115 (3)", "+0.200 [-0.048, +0.448]", "no evidence"]
+    assert cells[3][9:] == ["1234", "1"]
+    assert cells[4][3:] == ["all", "0.733 ± 0.115 (3)", "–", "–", "-0.013", "1.23 %", "3.0", "0"]
     assert len({len(line) for line in lines[:5]}) == 1
     assert "standard deviation over seeds (ddof 1)" in text
     assert "[95 % paired t interval]" in text

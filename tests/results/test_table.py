@@ -236,7 +236,7 @@ def test_warnings(study) -> None:
     assert "mix thread counts (2 × 4, 8 × 1)" in caption
     assert "mix devices" not in caption
     assert "1 runs were made by code with uncommitted changes" in caption
-    assert "read more than once in tiny_vision × full" in caption
+    assert "read more than once, or before training ended, in tiny_vision × full" in caption
 
 
 def test_a_grid_keeps_its_order_where_places_are_empty(study) -> None:

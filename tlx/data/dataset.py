@@ -28,7 +28,8 @@ class DataSpec:
     task: str
     label_names: tuple[str, ...]
     sizes: dict[str, int]
-    split_hash: str
+    split_hash: str  # of the example ids of all three parts
+    part_hashes: dict[str, str]  # of each part's
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ class Dataset:
             if not len(part):
                 raise UserError(f"the {role} split is empty: nothing can be computed from it.")
         sizes = {"train": len(train), "validation": len(validation), "test": len(parts["test"])}
-        digest = hashlib.sha256("\n".join([*train.ids, "", *validation.ids, "", *parts["test"].ids]).encode())
-        spec = DataSpec(self.modality, self.task, names, sizes, digest.hexdigest()[:16])
+        ids = {"train": train.ids, "validation": validation.ids, "test": parts["test"].ids}
+        whole = _hash([*train.ids, "", *validation.ids, "", *parts["test"].ids])
+        spec = DataSpec(self.modality, self.task, names, sizes, whole, {role: _hash(i) for role, i in ids.items()})
         return Data(spec, train, validation, parts["test"], pool)
 
     def _kept(self, frame: pd.DataFrame, role: str) -> pd.DataFrame:
@@ -207,6 +209,10 @@ class Dataset:
         key = self.columns.get("id")
         names_ = frame[key].astype(str) if key else [f"{role}/{i}" for i in frame.index]
         return Part(inputs, np.array([ids[v] for v in values], dtype=np.int64), list(names_))
+
+
+def _hash(ids: list[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
 def _label(value: Any) -> str:

@@ -3,10 +3,12 @@
 import tlx.results as r
 runs = r.collect("runs/letters_to_digits")
 print(r.render(r.build_table(runs), "md"))
+print(r.compare(runs, "ulmfit", "full"))
 r.frame(runs).groupby("strategy")["test/accuracy"].describe()
 """
 
 from tlx.results.collect import Run, collect, frame
+from tlx.results.comparison import Comparison, compare
 from tlx.results.formats import FORMATS, render
 from tlx.results.load import load_model
 from tlx.results.record import read_record, write_record
@@ -15,10 +17,12 @@ from tlx.results.table import Table, build_table
 
 __all__ = [
     "FORMATS",
+    "Comparison",
     "Run",
     "Table",
     "build_table",
     "collect",
+    "compare",
     "frame",
     "list_runs",
     "load_model",

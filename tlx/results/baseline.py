@@ -1,6 +1,7 @@
-"""The baseline of a cell: the scratch cell equal to it in everything outside the strategy's own settings."""
+"""Which cells may be compared: those equal in everything outside the settings that the comparison is about."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from tlx.identity import WITHOUT_EFFECT
 from tlx.results.cells import CHOICES, Cell
@@ -10,36 +11,66 @@ from tlx.results.naming import comparable, under
 OWN = ("strategy", "optimizer.lr", "scheduler", "objective")
 
 
-def baselines(cells: Sequence[Cell], strategy: str, ignored: Iterable[str]) -> tuple[dict[str, Cell], list[Cell]]:
-    """The baseline of each cell, by the cell's id, and the cells for which several fit and none can be chosen.
-
-    A cell's baseline has that `strategy`, was made of the same data, and equals the cell outside `OWN` and `ignored`
-    (what follows the seed, what was tuned). Of several those with the same preprocessing are preferred (networks that
-    are alike and come from different files have different tokenizers), then those with the same learning rate and
-    scheduler. The baseline's own cells have none.
+@dataclass
+class Partners:
+    """`found`: each cell's partner by the cell's id. Cells without one: `unclear` where several fit and none can be
+    chosen, `apart` where the only ones that fit were trained or tested on another split.
     """
-    skipped = (*WITHOUT_EFFECT, *ignored)
+
+    found: dict[str, Cell] = field(default_factory=dict)
+    unclear: list[Cell] = field(default_factory=list)
+    apart: list[Cell] = field(default_factory=list)
+
+
+def baselines(cells: Sequence[Cell], strategy: str, ignored: Iterable[str]) -> Partners:
+    """The baseline of each cell: the cell of that `strategy` that equals it outside `OWN` and `ignored`.
+
+    `ignored` is what follows the seed, and what was tuned. The baseline's own cells have none.
+    """
+    others = [cell for cell in cells if cell.value("strategy") != strategy]
+    candidates = [cell for cell in cells if cell.value("strategy") == strategy]
+    return partners(others, candidates, (*ignored, *OWN), (*ignored, "strategy", "objective"))
+
+
+def partners(
+    cells: Sequence[Cell], candidates: Sequence[Cell], skipped: Iterable[str], narrow: Iterable[str]
+) -> Partners:
+    """For each cell the candidate that was made of the same data and equals it outside the settings `skipped`.
+
+    Of several those with the same preprocessing are preferred (networks that are alike and come from different files
+    have different tokenizers), then those that are equal outside `narrow`, too (the same learning rate and scheduler).
+    """
+    wide = (*WITHOUT_EFFECT, *skipped)
+    close = (*WITHOUT_EFFECT, *narrow)
     by_rest: dict[frozenset, list[Cell]] = {}
+    for cell in candidates:
+        by_rest.setdefault(_rest(cell, wide), []).append(cell)
+    result = Partners()
     for cell in cells:
-        if cell.value("strategy") == strategy:
-            by_rest.setdefault(_rest(cell, (*skipped, *OWN)), []).append(cell)
-    found: dict[str, Cell] = {}
-    unclear = []
-    for cell in cells:
-        if cell.value("strategy") == strategy:
-            continue
-        fitting = [other for other in by_rest.get(_rest(cell, (*skipped, *OWN)), []) if _same(cell, other, "data")]
+        fitting = [other for other in by_rest.get(_rest(cell, wide), []) if _same(cell, other, "data")]
+        alike = [other for other in fitting if not seeds_apart(cell, other)]
+        if fitting and not alike:
+            result.apart.append(cell)
+        fitting = alike
         if len(fitting) > 1:
             fitting = [other for other in fitting if _same(cell, other, "preprocessing")] or fitting
         if len(fitting) > 1:
-            narrow = (*skipped, "strategy", "objective")  # now the same learning rate and scheduler, too
-            same = [other for other in fitting if _rest(other, narrow) == _rest(cell, narrow)]
+            same = [other for other in fitting if _rest(other, close) == _rest(cell, close)]
             if len(same) != 1:
-                unclear.append(cell)
+                result.unclear.append(cell)
             fitting = same
         if len(fitting) == 1:
-            found[cell.id] = fitting[0]
-    return found, unclear
+            result.found[cell.id] = fitting[0]
+    return result
+
+
+def seeds_apart(cell: Cell, other: Cell) -> list:
+    """Common seeds for which the two were trained or tested on different examples, as far as the records say.
+
+    A record's `split` is a hash of the ids of its training, validation and test examples.
+    """
+    mine, theirs = cell.splits, other.splits
+    return [seed for seed, split in mine.items() if theirs.get(seed, split) != split]
 
 
 def _rest(cell: Cell, skipped: tuple[str, ...]) -> frozenset:

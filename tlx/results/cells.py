@@ -10,6 +10,7 @@ from tlx.errors import UserError, unknown
 from tlx.identity import WITHOUT_EFFECT
 from tlx.results.collect import Run
 from tlx.results.naming import comparable, flatten, under
+from tlx.results.statistics.outliers import chance_score, outliers
 
 CHOICES = ("model", "strategy", "dataset", "train_size")
 
@@ -63,6 +64,37 @@ class Cell:
     def missing(self) -> int:
         """Runs with no result yet: planned, running, interrupted, or with a damaged record."""
         return len(self.runs) - len(self.completed) - self.failed
+
+    @cached_property
+    def splits(self) -> dict[Any, str]:
+        """Seed → hash of the ids of the run's examples, over the completed runs whose record has it."""
+        found = ((run.seed, run.record.get("split")) for run in self.completed)
+        return {seed: split for seed, split in found if split}
+
+    @cached_property
+    def test_sets(self) -> tuple[set[Any], set[Any]]:
+        """Hashes of the ids of the test examples (newer records know them), and their numbers."""
+        hashes = {(run.record.get("splits") or {}).get("test") for run in self.completed}
+        numbers = {run.record.get("counts", {}).get("test_labels") for run in self.completed}
+        return hashes - {None}, numbers - {None}
+
+    def count(self, name: str) -> int | None:
+        """The largest of that count over the completed runs; None where no record has it."""
+        found = [run.record.get("counts", {}).get(name) for run in self.completed]
+        return max((number for number in found if number is not None), default=None)
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether a run read the test split more than once, or before its training had ended."""
+        counts = [run.record.get("counts", {}) for run in self.runs]
+        return any((c.get("test_reads") or 0) > 1 or (c.get("test_reads_early") or 0) > 0 for c in counts)
+
+    def outliers(self, metric: str) -> dict[Any, str]:
+        """Seeds whose score does not belong to the others, with the reason (`tlx.results.statistics.outliers`)."""
+        scores = self.scores(metric)
+        chance = chance_score(metric.rsplit("/", 1)[-1], len(self.example.record.get("labels") or ()))
+        bounded = chance is not None or metric.endswith("accuracy")
+        return outliers(scores, self.count("test_labels") if bounded else None, chance)
 
     def scores(self, metric: str) -> dict[Any, float]:
         """Seed → score over the completed runs that have a finite one."""

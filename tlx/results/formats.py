@@ -87,6 +87,11 @@ _TEX = {
     "−": "$-$",
     "–": "--",
     "…": r"\dots{}",
+    "≤": r"$\leq$",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
     "<": "$<$",
     ">": "$>$",
 } | {character: "\\" + character for character in "&%$#_{}"}

@@ -1,12 +1,15 @@
 """A table as lines of text: which columns are shown, and how each number is written for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from tlx.results.naming import NONE, comparable, setting
+from tlx.results.statistics.verdict import HELPS, HURTS
 from tlx.results.table import Table
+
+ARROWS = {HELPS: " ↑", HURTS: " ↓"}  # the verdict in a grid, which has no column for it
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _settings(table: Table, row: Mapping[str, Any]) -> list[str]:
 def _columns(table: Table) -> list[tuple[str, Any]]:
     """(header, row → text) of the columns that hold something; the scores always."""
     first, *others = table.metrics
-    columns: list[tuple[str, Any]] = [(first, lambda row: spread(row["mean"], row["std"], row["n"]))]
+    columns: list[tuple[str, Any]] = [(first, lambda row: spread(row["mean"], row["std"], row["n"]) + marks(row))]
     for name in others:
         columns.append((name, lambda row, m=name: spread(row[f"{m}.mean"], row[f"{m}.std"], row[f"{m}.n"])))
     held = {key for row in table.rows for key, value in row.items() if value is not None}
@@ -56,6 +59,7 @@ def _columns(table: Table) -> list[tuple[str, Any]]:
         columns.append(
             (f"gain over {table.baseline}", lambda row: interval(row["gain"], row["gain_low"], row["gain_high"]))
         )
+        columns.append(("verdict", lambda row: row["verdict"] or NONE))
     if "forgetting" in held:
         columns.append(("forgetting", lambda row: number(row["forgetting"], "+.3f")))
     if "trainable_share" in held:
@@ -78,10 +82,20 @@ def _grid(table: Table, metric: str) -> Block:
     ]
     lines = [
         [setting(key, value) for key, value in zip(grid.down, values, strict=True)]
-        + [NONE if row is None else spread(row[names[0]], row[names[1]], row[names[2]], row) for row in line]
+        + [NONE if row is None else _place(row, names, arrow=metric == table.metric) for row in line]
         for values, line in zip(grid.down_values, grid.places, strict=True)
     ]
     return Block(metric, [*grid.down, *across], lines, len(grid.down), metric)
+
+
+def _place(row: Mapping[str, Any], names: Sequence[str], arrow: bool) -> str:
+    mean, std, n = (row[name] for name in names)
+    return spread(mean, std, n, row) + (marks(row) + ARROWS.get(row["verdict"], "") if arrow else "")
+
+
+def marks(row: Mapping[str, Any]) -> str:
+    """† for a test split that was not sealed, ‡ for outlier seeds: the caption says more."""
+    return "†" * row["unsealed"] + "‡" * bool(row["outliers"])
 
 
 def spread(mean: float | None, std: float | None, n: int, counts: Mapping[str, Any] | None = None) -> str:

@@ -66,3 +66,8 @@ def place(key: str, value: Any, baseline: str | None) -> tuple:
 def setting(key: str, value: Any) -> str:
     """The setting `key` as people read it: no train_size means all there is."""
     return "all" if key == "train_size" and value is None else written(value)
+
+
+def amount(value: float, points: bool) -> str:
+    """A size without sign: `1.8` (percentage points) of 0.018, or `0.018` in the metric's own unit."""
+    return f"{100 * value:.1f}" if points else f"{value:.2g}"

@@ -117,7 +117,6 @@ class Recording:
             "train_labels": data.spec.sizes["train"],
             "selection_labels": data.spec.sizes["validation"] if self.config["selection"] == "best" else 0,
             "test_labels": data.spec.sizes["test"],
-            "test_reads": 0,
         }
         report = module.backbone.load_report
         self.details["loaded"] = (
@@ -127,6 +126,7 @@ class Recording:
         )
         self.details["labels"] = list(data.spec.label_names)
         self.details["split"] = data.spec.split_hash
+        self.details["splits"] = data.spec.part_hashes
         self.details["preprocessing"] = module.backbone.preprocessing.key()
         self.details["frozen"] = {"before": frozen}
         self.details["plan"] = plan.summary(module.lr, *training_length(self.config, len(data.train)))

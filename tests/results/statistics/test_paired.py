@@ -1,4 +1,4 @@
-"""The statistics, against closed forms and scipy."""
+"""Paired differences, their interval and their test, against closed forms and scipy."""
 
 import math
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tlx.results.statistics import mean_std, paired_gain, t_quantile, transfer_ratio
+from tlx.results.statistics import mean_std, paired_gain, paired_t, t_quantile, transfer_ratio
 
 score = st.floats(0, 1, allow_subnormal=False)
 scores = st.dictionaries(st.integers(0, 30), score, max_size=12)
@@ -21,13 +21,15 @@ def test_by_hand() -> None:
     assert t_quantile(0.95, 4) == pytest.approx(2.7764451051977987)
     # differences 0.1, 0.2, 0.3: mean 0.2, std 0.1, t(0.975, 2) = 4.30265273, half width 0.24841377
     gain = paired_gain({0: 0.6, 1: 0.8, 2: 0.8, 7: 0.0}, {2: 0.5, 1: 0.6, 0: 0.5, 9: 1.0}, "higher")
-    assert gain == (pytest.approx(0.2), pytest.approx(-0.04841377), pytest.approx(0.44841377), 3)
+    assert gain[:4] == (pytest.approx(0.2), pytest.approx(-0.04841377), pytest.approx(0.44841377), 3)
+    assert gain.std == pytest.approx(0.1)
+    assert gain.p == pytest.approx(0.0741799)  # t = 0.2 / (0.1 / sqrt(3)) = 3.4641
 
 
 def test_few_pairs() -> None:
-    assert paired_gain({0: 0.75}, {0: 0.5}, "higher") == (0.25, None, None, 1)
-    assert paired_gain({0: 0.75}, {1: 0.5}, "higher") == (None, None, None, 0)
-    assert paired_gain({}, {}, "lower") == (None, None, None, 0)
+    assert paired_gain({0: 0.75}, {0: 0.5}, "higher") == (0.25, None, None, 1, None, None)
+    assert paired_gain({0: 0.75}, {1: 0.5}, "higher") == (None, None, None, 0, None, None)
+    assert paired_gain({}, {}, "lower") == (None, None, None, 0, None, None)
 
 
 def test_a_direction_that_does_not_exist() -> None:
@@ -41,12 +43,28 @@ def test_interval_is_scipys(pairs: list[tuple[float, float]]) -> None:
     second = {seed: b for seed, (_, b) in enumerate(pairs)}
     _, std, _ = mean_std([a - b for a, b in pairs])
     gain = paired_gain(first, second, "higher")
-    assert gain.gain is not None and gain.low is not None and gain.high is not None
+    assert gain.mean is not None and gain.low is not None and gain.high is not None
     if std is not None and std > 1e-6:  # below, scipy's sums of squares lose their digits
-        theirs = stats.ttest_rel(list(first.values()), list(second.values())).confidence_interval(0.95)
+        test = stats.ttest_rel(list(first.values()), list(second.values()))
+        theirs = test.confidence_interval(0.95)
+        assert gain.p == pytest.approx(test.pvalue, rel=1e-6)
         assert gain.low == pytest.approx(theirs.low, abs=1e-9)
         assert gain.high == pytest.approx(theirs.high, abs=1e-9)
-    assert gain.low <= gain.gain <= gain.high
+    assert gain.low <= gain.mean <= gain.high
+
+
+@given(st.lists(st.tuples(score, score), min_size=2, max_size=12), st.floats(0.5, 0.999))
+def test_interval_and_test_say_the_same(pairs: list[tuple[float, float]], level: float) -> None:
+    found = paired_t([a - b for a, b in pairs], level)
+    if found.p is not None and found.low is not None and found.high is not None and abs(found.p - (1 - level)) > 1e-6:
+        assert (found.low > 0 or found.high < 0) == (found.p < 1 - level)
+
+
+def test_differences_without_noise_have_no_p() -> None:
+    """Seeds that all differ by the same amount: a t test would say p = 0, and be sure for no reason."""
+    for values in ([0.25, 0.25, 0.25], [0.0, 0.0], [0.1 + 0.2 - 0.2, 0.1, 0.1 + 1e-16]):
+        assert paired_t(values).p is None
+    assert paired_t([0.25, 0.25 + 1e-6]).p is not None
 
 
 @given(scores, scores)
@@ -54,8 +72,8 @@ def test_direction_turns_the_gain_round(first: dict[int, float], second: dict[in
     up, down = paired_gain(first, second, "higher"), paired_gain(first, second, "lower")
     swapped = paired_gain(second, first, "higher")
     assert up.n == down.n == len(first.keys() & second.keys())
-    if up.gain is not None and down.gain is not None:
-        assert down.gain == pytest.approx(-up.gain) == pytest.approx(swapped.gain)
+    if up.mean is not None and down.mean is not None:
+        assert down.mean == pytest.approx(-up.mean) == pytest.approx(swapped.mean)
     if up.low is not None and down.high is not None:
         assert down.high == pytest.approx(-up.low)
 
@@ -64,7 +82,7 @@ def test_direction_turns_the_gain_round(first: dict[int, float], second: dict[in
 def test_a_shift_is_the_gain_and_has_no_width(first: dict[int, float], by: float) -> None:
     gain = paired_gain({seed: score + by for seed, score in first.items()}, first, "higher")
     if gain.low is not None and gain.high is not None:
-        assert gain.gain == pytest.approx(by)
+        assert gain.mean == pytest.approx(by)
         assert gain.high - gain.low == pytest.approx(0, abs=1e-12)
 
 

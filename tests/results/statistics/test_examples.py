@@ -1,0 +1,86 @@
+"""Resampled test examples: the metrics are torchmetrics', the interval is what it must be where it is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tlx.results.statistics.examples import (
+    METRICS,
+    Scored,
+    binomial_margin,
+    example_interval,
+    metric_of,
+    resampled,
+)
+from tlx.tasks.metrics import make
+
+
+def scored(seed: int, runs: int = 3, examples: int = 200, classes: int = 4, skill: float = 0.7) -> Scored:
+    rng = np.random.default_rng(seed)
+    labels = np.random.default_rng(99).integers(classes - 1, size=examples)  # the last class never occurs
+    right = rng.random((runs, examples)) < skill
+    predicted = np.where(right, labels, rng.integers(classes, size=(runs, examples)))
+    return Scored(labels, predicted, rng.exponential(size=(runs, examples)), classes)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_torchmetrics(metric: str) -> None:
+    data = scored(0)
+    ours = metric_of(data, metric)
+    assert ours.shape == (1, 3)
+    if metric == "loss":
+        assert ours[0] == pytest.approx(data.losses.mean(axis=1))
+        return
+    theirs = make(metric, 4)
+    for run, predicted in enumerate(data.predicted):
+        expected = float(theirs(torch.from_numpy(predicted), torch.from_numpy(data.labels)))
+        assert ours[0, run] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_weights_are_repetitions(metric: str) -> None:
+    data = scored(1, examples=50)
+    picked = np.random.default_rng(2).integers(50, size=50)
+    repeated = Scored(data.labels[picked], data.predicted[:, picked], data.losses[:, picked], data.classes)
+    weights = np.bincount(picked, minlength=50)[None].astype(float)
+    assert metric_of(data, metric, weights) == pytest.approx(metric_of(repeated, metric))
+
+
+def test_five_hundred_questions_at_ninety_percent() -> None:
+    labels = np.zeros(500, dtype=int)
+    predicted = (np.arange(500) < 50).astype(int)[None]
+    data = Scored(labels, predicted, np.zeros((1, 500)), 2)
+    assert binomial_margin(0.9, 500) == pytest.approx(0.0263, abs=1e-4)
+    (draws,) = resampled("accuracy", data, resamples=4000)
+    assert 1.96 * draws.std() == pytest.approx(binomial_margin(0.9, 500), rel=0.05)
+
+
+def test_sides_are_paired_over_examples() -> None:
+    """Two models that fail on the same examples differ by far less than each is uncertain by."""
+    data = scored(3, runs=1, examples=400)
+    better = data.predicted.copy()
+    wrong = np.flatnonzero(better[0] != data.labels)[:8]
+    better[0, wrong] = data.labels[wrong]
+    low, high = example_interval("accuracy", Scored(data.labels, better, data.losses, 4), data, "higher")
+    assert 0 < low < 8 / 400 < high
+    assert high - low < binomial_margin(0.7, 400)
+    assert (high + low) / 2 == pytest.approx(0.02, abs=0.004)
+    swapped = example_interval("accuracy", Scored(data.labels, better, data.losses, 4), data, "lower")
+    assert swapped == (pytest.approx(-high), pytest.approx(-low))
+
+
+def test_coverage_over_draws_of_examples() -> None:
+    """Two fixed models, 150 test examples drawn again and again: the interval holds the true difference."""
+    rng, hits = np.random.default_rng(5), 0
+    for _ in range(100):
+        both, only, examples = 0.6, 0.25, 150  # right in both; only in the first; 5 % only in the second
+        kind = rng.choice(4, size=examples, p=[both, only, 0.05, 0.1])
+        labels = np.zeros(examples, dtype=int)
+        first, second = (kind > 1).astype(int)[None], np.isin(kind, (1, 3)).astype(int)[None]
+        sides = [Scored(labels, side, np.zeros((1, examples)), 2) for side in (first, second)]
+        low, high = example_interval("accuracy", *sides, "higher")
+        hits += low <= 0.2 <= high
+    assert hits / 100 == pytest.approx(0.95, abs=0.05)
+    assert math.isclose(only - 0.05, 0.2)

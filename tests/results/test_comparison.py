@@ -1,0 +1,254 @@
+"""One comparison with its tests in words: `tlx table --compare A B` and `r.compare`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tlx.results as r
+from tlx.errors import UserError
+from tlx.results.comparison_text import render
+
+BASE = [0.70, 0.74, 0.66, 0.71, 0.69]
+
+
+def compare(study, first: str = "lora", second: str = "full", **options) -> r.Comparison:
+    return r.compare(r.collect(study.folder), first, second, **options)
+
+
+def predictions(folder: Path, hits: list[bool], confident: float = 4.0) -> float:
+    """Write predictions of two classes in which `hits` are right, and return their accuracy."""
+    labels = np.arange(len(hits)) % 2
+    sign = np.where(labels == 1, 1.0, -1.0) * np.where(hits, 1.0, -1.0) * confident / 2
+    frame = pd.DataFrame({"id": [f"test/{i}" for i in range(len(hits))], "label": labels})
+    frame["predicted"] = (sign > 0).astype(int)
+    frame["logits"] = list(np.stack([-sign, sign], axis=1).astype("float32"))
+    frame.to_parquet(folder / "predictions.parquet")
+    return float(np.mean(hits))
+
+
+def with_predictions(study, strategy: str, hits: np.ndarray, **more) -> None:
+    """One run a row of `hits` (seeds, examples)."""
+    for seed, row in enumerate(hits.tolist()):
+        predictions(study.run(strategy, seed, float(np.mean(row)), **more), row)
+
+
+def test_an_inverted_published_order_is_not_distinguishable(study) -> None:
+    """B was published as better than A by 0.8 points; in these five seeds A is ahead by 0.6."""
+    a = [0.912, 0.921, 0.905, 0.917, 0.909]
+    study.runs("lora", a)
+    study.runs("full", [0.915, 0.901, 0.910, 0.899, 0.909])
+    found = compare(study)
+    assert np.mean(a) > found.pairs[0].second.mean
+    assert found.pairs[0].verdict == "not distinguishable"
+    words = str(found)
+    assert "tiny_vision × digits × 2_per_class: not distinguishable" in words
+    assert "cannot decide at this n (no p below 0.12, 0.05 is needed)" in words  # one of the five pairs is a draw
+    assert "with 5 seeds you can see differences over" in words and "the spread itself being uncertain" in words
+    study.runs("scratch", BASE)
+    rows = {row["strategy"]: row for row in r.build_table(r.collect(study.folder), baseline="full").rows}
+    assert rows["lora"]["verdict"] == "no evidence"
+
+
+def test_the_numbers(study) -> None:
+    study.runs("full", BASE)
+    by = [0.05, 0.04, 0.06, 0.05, 0.07]
+    study.runs("lora", [base + d for base, d in zip(BASE, by, strict=True)])
+    found = compare(study)
+    (pair,) = found.pairs
+    assert (found.first, found.second, found.direction, pair.verdict) == ("lora", "full", "higher", "lora is better")
+    row = found.frame().iloc[0]
+    assert row["difference"] == pytest.approx(0.054) and row["n"] == 5
+    assert (row["low"], row["high"]) == (pair.gain.t.low, pair.gain.t.high)
+    assert row["cohens_dz"] == pytest.approx(0.054 / np.std(by, ddof=1))
+    assert row["p"] == row["p_holm"]
+    assert found.frame()["permutation_p"].isna().all()
+    assert row["verdict"] == "lora is better"
+    assert compare(study, "full", "lora").pairs[0].verdict == "lora is better"
+    assert "Holm" not in str(found)
+
+
+def test_permutation_where_it_can_decide(study) -> None:
+    study.runs("full", [0.5 + i / 100 for i in range(8)])
+    study.runs("lora", [0.55 + i / 90 for i in range(8)])
+    (pair,) = compare(study).pairs
+    assert pair.permutation_p == pair.wilcoxon_p == 2 / 2**8
+    assert "paired permutation test p = 0.0078, Wilcoxon's signed ranks p = 0.0078" in str(compare(study))
+
+
+def test_holm_over_the_pairs(study) -> None:
+    for size, by in ((10, 0.1), (50, 0.0)):
+        study.runs("full", BASE, train_size=size)
+        study.runs("lora", [b + by + i / 100 * (-1) ** i for i, b in enumerate(BASE)], train_size=size)
+    found = compare(study)
+    assert [pair.settings["train_size"] for pair in found.pairs] == [10, 50]
+    assert found.pairs[0].gain.p_holm == pytest.approx(2 * found.pairs[0].gain.t.p)
+    assert [pair.verdict for pair in found.pairs] == ["lora is better", "not distinguishable"]
+    assert "Holm's correction over 2 comparisons" in str(found)
+    assert found.overall is None  # one data set
+
+
+def test_test_examples_are_resampled(study) -> None:
+    rng = np.random.default_rng(0)
+    full = rng.random((5, 300)) < 0.8
+    lora = full | (rng.random((5, 300)) < 0.3)
+    with_predictions(study, "full", full)
+    with_predictions(study, "lora", lora)
+    (pair,) = compare(study).pairs
+    assert pair.examples is not None and pair.test_labels == 300
+    low, high = pair.examples
+    gains = (lora.astype(float) - full).mean(axis=0)
+    half = 1.96 * gains.std() / 300**0.5
+    assert (low, high) == (
+        pytest.approx(gains.mean() - half, abs=0.004),
+        pytest.approx(gains.mean() + half, abs=0.004),
+    )
+    assert "with other test examples (300 resampled, the same trained models), 95 %: [+" in str(compare(study))
+
+
+def test_a_sure_difference_on_a_small_test_set(study) -> None:
+    """Every seed wins by the same two of 30 questions, give or take: sure over seeds, not over questions."""
+    full = np.ones((5, 30), dtype=bool)
+    full[:, :5] = False
+    lora = full.copy()
+    lora[:, :2] = True
+    lora[0, 2] = True
+    with_predictions(study, "full", full)
+    with_predictions(study, "lora", lora)
+    found = compare(study)
+    assert found.pairs[0].verdict == "lora is better"
+    assert "another test set of this size could say otherwise" in str(found)
+
+
+def test_why_examples_are_not_resampled(study) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", [b + 0.1 * i for i, b in enumerate(BASE)])
+    assert "has no predictions.parquet" in (compare(study).pairs[0].examples_problem or "")
+    for run in r.collect(study.folder):
+        predictions(run.folder, [True, False])
+    assert "give test/accuracy 0.5000, its record 0.7" in (compare(study).pairs[0].examples_problem or "")
+
+
+def test_a_collapsed_seed_is_flagged(study) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", [0.80, 0.81, 0.10, 0.79, 0.80], counts={"test_labels": 359}, labels=list("0123456789"))
+    found = compare(study)
+    assert found.pairs[0].outliers == ({2: "at chance"}, {})
+    assert "outlier: seed 2 of lora (0.100, at chance); kept in every number" in str(found)
+    assert found.pairs[0].first.n == 5
+
+
+def test_one_seed(study) -> None:
+    study.run("full", 0, 0.7)
+    study.run("lora", 0, 0.8)
+    assert compare(study).pairs[0].verdict == "not distinguishable"
+    assert "+10.0 points; one seed only: no interval and no test" in str(compare(study))
+
+
+def test_lower_is_better(study) -> None:
+    for seed, base in enumerate(BASE):
+        study.run("full", seed, metrics={"test/loss": base})
+        study.run("lora", seed, metrics={"test/loss": base - 0.1 - seed / 100})
+    found = compare(study, metric="loss")
+    assert found.pairs[0].verdict == "lora is better" and found.pairs[0].gain.t.mean == pytest.approx(0.12)
+    assert "differences are full − lora, positive = lora is better" in str(found)
+    assert "points" not in str(found)
+
+
+def test_several_data_sets(study) -> None:
+    for number, dataset in enumerate(("digits", "letters", "trec", "fsdd")):
+        study.runs("full", BASE, dataset=dataset)
+        study.runs("lora", [b + 0.02 * number + i / 100 for i, b in enumerate(BASE)], dataset=dataset)
+    overall = compare(study).overall
+    assert overall is not None
+    assert overall.first.shape == (5, 4) and overall.datasets == ["digits", "fsdd", "letters", "trec"]
+    assert overall.improvement > 0.6 and overall.improvement_interval is not None  # 20 runs a side
+    assert overall.improvement_interval[0] < overall.improvement < overall.improvement_interval[1]
+    profile = overall.profiles([0.0, 0.72, 1.0])
+    assert [part.tolist()[::2] for part in profile] == [[1, 0], [1, 0]] and profile[0][1] > profile[1][1]
+    assert "Over 4 data sets (4 pairs of cells, 5 seeds each)" in str(compare(study))
+
+
+def test_settings_instead_of_strategies(study) -> None:
+    for model, more in (("tiny_vision", 0.0), ("resnet", 0.1)):
+        for strategy in ("full", "lora"):
+            scores = [b + more + i / 100 for i, b in enumerate(BASE)]
+            study.runs(strategy, scores, model=model, config={"optimizer.lr": 0.1 + more, "model.width": 8 + more})
+    found = compare(study, "model=resnet", "model=tiny_vision")
+    assert [pair.settings["strategy"] for pair in found.pairs] == ["full", "lora"]
+    (pair,) = compare(study, "strategy=lora,model=resnet", "strategy=full,model=tiny_vision").pairs
+    assert pair.gain.t.mean == pytest.approx(0.1)
+
+
+def test_tuned_on_validation(study) -> None:
+    for lr, val in ((0.1, 0.6), (0.01, 0.8)):
+        for strategy in ("full", "lora"):
+            for seed in range(3):
+                metrics = {"val/accuracy": val, "test/accuracy": val + seed / 100}
+                study.run(strategy, seed, metrics=metrics, config={"optimizer.lr": lr})
+    with pytest.raises(UserError, match="--tune-over"):
+        compare(study, "strategy=lora", "strategy=full", tune_over="dataset.monitor,optimizer.l")
+    found = compare(study, tune_over="optimizer.lr")
+    assert len(found.pairs) == 1 and "optimizer.lr was chosen for each row" in str(found)
+
+
+def test_mixed_splits_are_refused(study) -> None:
+    for seed, score in enumerate(BASE):
+        study.run("full", seed, score, split=f"one-{seed}")
+        study.run("lora", seed, score, split=f"two-{seed}")
+    with pytest.raises(UserError, match=r"trained or tested on different examples.*`split` differs"):
+        compare(study)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("lroa", "full", r"unknown strategy for --compare 'lroa'. Did you mean 'lora'\?.*This makes it"),
+        ("full", "full", "both sides are the same"),
+        ("strategy=lora", "model=tiny_vision", "both have to name the same settings"),
+        ("strategy=lora,", "full", "names no side"),
+        ("strategie=lora", "strategie=full", "Did you mean 'strategy'"),
+        ("model=tiny_vison", "model=tiny_vision", "Did you mean 'tiny_vision'"),
+        ("seed=0", "seed=1", "varies from seed to seed"),
+        ("train_size=10", "train_size=2_per_class", "no two cells are equal|unknown train_size"),
+        ("lora", "mixout", "no two completed runs with the same seed"),
+    ],
+)
+def test_bad_sides(study, first: str, second: str, message: str) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", BASE)
+    study.run("mixout", 7, 0.5)
+    with pytest.raises(UserError, match=message):
+        compare(study, first, second)
+
+
+def test_bad_metrics_and_nothing_at_all(study) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", BASE)
+    with pytest.raises(UserError, match=r"unknown metric 'test/acuracy'.*Allowed: test/accuracy, val/accuracy"):
+        compare(study, metric="acuracy")
+    with pytest.raises(UserError, match="no runs to compare"):
+        r.compare([], "a", "b")
+
+
+def test_formats(study) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", [b + i / 100 for i, b in enumerate(BASE)])
+    found = compare(study)
+    data = json.loads(render(found, "json"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (data["first"], data["pairs"][0]["n"], data["overall"]) == ("lora", 5, None)
+    assert render(found, "csv").splitlines()[0].startswith("model,dataset,train_size,n,first_mean")
+    assert render(found) == str(found)
+    with pytest.raises(UserError, match="unknown format for --compare 'latex'"):
+        render(found, "latex")
+
+
+def test_the_command_line(study, tlx) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", [b + i / 100 for i, b in enumerate(BASE)])
+    outcome = tlx("table", str(study.folder), "--compare", "lora", "full")
+    assert outcome.code == 0 and outcome.out == str(compare(study))
+    assert "Did you mean 'lora'" in tlx("table", str(study.folder), "--compare", "lor", "full").complaint
+    assert "one metric" in tlx("table", str(study.folder), "--compare", "lora", "full", "--rows", "model").complaint

@@ -1,0 +1,88 @@
+"""Helps, hurts, or no evidence: from paired seeds, corrected over the table."""
+
+import json
+
+import pytest
+
+from tlx.results import build_table, collect, render
+from tlx.results.statistics import holm, paired_t
+
+BASE = [0.70, 0.74, 0.66, 0.71, 0.69]
+
+
+def rows(study, **options) -> dict[str, dict]:
+    return {row["strategy"]: row for row in build_table(collect(study.folder), **options).rows}
+
+
+def shifted(study, strategy: str, *by: float) -> None:
+    study.runs(strategy, [base + d for base, d in zip(BASE, by, strict=True)])
+
+
+def test_helps_hurts_and_no_evidence(study) -> None:
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)
+    shifted(study, "lora", -0.05, -0.06, -0.05, -0.04, -0.05)
+    shifted(study, "mixout", 0.05, -0.03, 0.01, 0.02, -0.04)
+    found = rows(study)
+    assert {name: row["verdict"] for name, row in found.items()} == {
+        "scratch": None,
+        "full": "helps",
+        "lora": "hurts",
+        "mixout": "no evidence",
+    }
+    ps = [found[name]["gain_p"] for name in ("full", "lora", "mixout")]
+    assert ps[0] == pytest.approx(paired_t([0.10, 0.11, 0.09, 0.10, 0.12]).p)
+    assert [found[name]["gain_p_holm"] for name in ("full", "lora", "mixout")] == pytest.approx(holm(ps))
+    full = found["full"]
+    assert full["gain_low_holm"] < full["gain_low"] < full["gain"] < full["gain_high"] < full["gain_high_holm"]
+    assert full["gain_low_holm"] > 0 > found["mixout"]["gain_low_holm"]
+
+
+def test_the_correction_counts_all_gains_of_the_table(study) -> None:
+    """One comparison with p = 0.03 helps; among five that show nothing it is no evidence any more."""
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    row = rows(study)["full"]
+    assert 0.01 < row["gain_p"] == row["gain_p_holm"] < 0.05 and row["verdict"] == "helps"
+    for name in ("a", "b", "c", "d"):
+        shifted(study, name, 0.05, -0.03, 0.01, 0.02, -0.04)
+    row = rows(study)["full"]
+    assert row["gain_p_holm"] == pytest.approx(5 * row["gain_p"]) and row["verdict"] == "no evidence"
+    assert row["gain_low"] > 0 > row["gain_low_holm"]
+    caption = build_table(collect(study.folder)).caption
+    assert "Verdict: helps or hurts against scratch where the paired t test has p ≤ 0.05, with Holm's" in caption
+    assert "over the 5 gains of this table" in caption
+    assert "Power: with 5 seeds such a test sees gains over" in caption
+
+
+def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
+    study.runs("scratch", BASE)
+    study.run("full", 0, 0.99)
+    shifted(study, "lora", 0.125, 0.125, 0.125, 0.125, 0.125)
+    found = rows(study)
+    assert (found["full"]["verdict"], found["full"]["gain_p"]) == ("no evidence", None)
+    assert (found["lora"]["verdict"], found["lora"]["gain_p"]) == ("no evidence", None)
+    assert "one seed only in tiny_vision × full" in build_table(collect(study.folder)).caption
+
+
+def test_lower_is_better(study) -> None:
+    for seed, base in enumerate(BASE):
+        study.run("scratch", seed, metrics={"test/loss": base})
+        study.run("full", seed, metrics={"test/loss": base - 0.1 - seed / 100})
+    assert rows(study, metrics="loss")["full"]["verdict"] == "helps"
+    caption = build_table(collect(study.folder), "loss").caption
+    assert "points" not in caption and "sees gains over 0.0" in caption
+
+
+def test_what_people_and_programs_see(study) -> None:
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)
+    table = build_table(collect(study.folder))
+    line = next(line for line in render(table).splitlines() if "| full" in line)
+    assert [cell.strip() for cell in line.split("|")][7] == "helps"
+    row = json.loads(render(table, "json"))["rows"][1]
+    assert (row["verdict"], row["outliers"], row["unsealed"]) == ("helps", None, False)
+    grid = build_table(collect(study.folder), rows="strategy", columns="dataset")
+    assert "0.804 ± 0.036 (5) ↑ |" in render(grid)
+    assert "↑ and ↓: better and worse than scratch" in grid.caption
+    assert r"0.804 $\pm$ 0.036 (5) $\uparrow$" in render(grid, "latex")

@@ -1,0 +1,245 @@
+"""One comparison of two strategies (or of any two settings), with its tests: `tlx table --compare A B`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tlx.errors import UserError
+from tlx.results.baseline import Partners, partners
+from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
+from tlx.results.collect import Run
+from tlx.results.gains import Gain, corrected_level, gains
+from tlx.results.metrics import direction_of, metric_names, words
+from tlx.results.naming import comparable, natural
+from tlx.results.overall import Overall, over_datasets
+from tlx.results.predictions import NoPredictions, scored
+from tlx.results.selection import refuse_selection_on_test
+from tlx.results.sides import choose, may_differ, parse_side, written_side
+from tlx.results.statistics import Spread, mean_std
+from tlx.results.statistics.effect import cohens_dz, hedges_gz
+from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
+from tlx.results.statistics.examples import example_interval
+from tlx.results.statistics.power import Power, power_of
+from tlx.results.statistics.resampling import seed_interval
+from tlx.results.statistics.verdict import HELPS, HURTS
+from tlx.results.tuning import Tuned, tune
+from tlx.results.warnings import named, warnings
+
+if TYPE_CHECKING:
+    import pandas
+
+UNDECIDED = "not distinguishable"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two cells of one model, data set and size: every difference is first − second, positive = first better.
+
+    - `settings`: what both cells are, by name; `first`, `second`: mean, std (ddof 1) and n over the common seeds;
+    - `gain`: the paired differences, their 95 % t interval and p, plain and corrected over all pairs of the comparison;
+    - `permutation_p`, `wilcoxon_p`: exact tests; None where so few pairs cannot reach `level`, Holm's strictest step;
+    - `examples`: 95 % interval over draws of test examples; None where `examples_problem` says why there is none;
+    - `bootstrap`: 95 % percentile interval over seeds, None below 20 of them;
+    - `dz`, `gz`: Cohen's d_z and Hedges' g_z of the paired differences; `power`: what so many seeds can show;
+    - `outliers`: per side seed → why its score does not belong to the others;
+    - `verdict`: "A is better", "B is better" or "not distinguishable", by the corrected t test.
+    """
+
+    settings: dict[str, Any]
+    first: Spread
+    second: Spread
+    gain: Gain
+    level: float
+    permutation_p: float | None
+    wilcoxon_p: float | None
+    examples: tuple[float, float] | None
+    examples_problem: str | None
+    test_labels: int | None
+    bootstrap: tuple[float, float] | None
+    dz: float | None
+    gz: float | None
+    power: Power | None
+    outliers: tuple[dict[Any, str], dict[Any, str]]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides compared, pair by pair and, where there are several data sets, `overall`."""
+
+    metric: str
+    direction: str
+    first: str
+    second: str
+    pairs: list[Pair]
+    overall: Overall | None
+    notes: list[str] = field(default_factory=list)
+
+    def frame(self) -> "pandas.DataFrame":
+        """One row a pair: its settings, then one column for each number (see `Pair`); None where there is none."""
+        import pandas
+
+        return pandas.DataFrame([row(pair) for pair in self.pairs])
+
+    def __str__(self) -> str:
+        from tlx.results.comparison_text import text
+
+        return text(self)
+
+
+def compare(
+    runs: Sequence[Run],
+    first: str,
+    second: str,
+    metric: str = "test/accuracy",
+    tune_over: Sequence[str] | str | None = None,
+) -> Comparison:
+    """Compare two strategies seed by seed, in every model, data set and size that both were run in.
+
+    r.compare(r.collect("runs/study"), "lora", "full")
+
+    Args:
+        first, second: a strategy's name, or settings such as "strategy=lora,model=minilm"; both sides name the same
+            settings. Two cells make a pair when they are equal in all others (for strategies: in all but their own
+            learning rate, scheduler and objective) and saw the same examples with the same seed.
+        metric: as in the records; `accuracy` is taken for `test/accuracy`.
+        tune_over: settings of which each cell keeps the value with the best mean validation score.
+
+    Raises:
+        UserError: no runs, unknown names, no two cells that may be compared, a checkpoint chosen by its test score.
+    """
+    found = cells(runs)
+    if not found:
+        raise UserError("no runs to compare." + "".join(f" {run.problem}" for run in runs if run.problem))
+    refuse_selection_on_test(found)
+    (metric,) = metric_names(found, [metric])
+    by_seed, keys = seed_names(found), words(tune_over)
+    for key in keys:
+        check_key(found, key, "--tune-over", by_seed)
+    tuned = tune(found, keys) if keys else Tuned(found, [])
+    ignored = by_seed | set(keys)
+    sides = parse_side(first), parse_side(second)
+    mine, theirs = choose(tuned.cells, *sides, by_seed)
+    names = written_side(sides[0]), written_side(sides[1])
+    direction = direction_of([*mine, *theirs], metric)
+    if direction is None:
+        raise UserError(f"the records do not say whether higher or lower {metric} is better: nothing can be compared.")
+    partner = partners(mine, theirs, (*ignored, *may_differ(list(sides[0]))), (*ignored, *sides[0], "objective"))
+    pairs = [(cell, partner.found[cell.id]) for cell in mine if cell.id in partner.found]
+    pairs = [(a, b) for a, b in pairs if a.scores(metric).keys() & b.scores(metric).keys()]
+    if not pairs:
+        raise UserError(_no_pair(mine, theirs, partner, metric, names))
+    shown = [key for key in (*CHOICES, *distinguishing([a for a, _ in pairs], ignored)) if key not in sides[0]]
+    pairs.sort(key=lambda pair: [natural(pair[0].value(key)) for key in shown])
+    compared = gains(pairs, metric, direction)
+    level = corrected_level(compared)
+    results = [_pair(gain, metric, direction, shown, level, names) for gain in compared]
+    both = list({cell.id: cell for pair in pairs for cell in pair}.values())
+    notes = tuned.notes + warnings(both, metric, runs, direction, None, Partners())
+    left = [cell for cell in mine if cell.id not in {pair[0].id for pair in pairs} and cell.scores(metric)]
+    if left:
+        notes.append(f"Warning: {named(left)} has no counterpart and is left out.")
+    overall = over_datasets([(a.value("dataset"), a, b) for a, b in pairs], metric, direction)
+    return Comparison(metric, direction, *names, results, overall, notes)
+
+
+def _no_pair(
+    mine: Sequence[Cell], theirs: Sequence[Cell], partner: Partners, metric: str, names: tuple[str, str]
+) -> str:
+    start = f"nothing to compare {names[0]} with {names[1]} by: "
+    if partner.apart:
+        return (
+            f"{start}{named(partner.apart)} and its counterpart were trained or tested on different examples (their "
+            "records' `split` differs). Differences between splits are no differences between methods; run both on one."
+        )
+    if partner.unclear:
+        return (
+            f"{start}several cells could be the counterpart of {named(partner.unclear)}. Choose one with --tune-over "
+            "optimizer.lr, or name the setting on both sides (strategy=…,optimizer.lr=…)."
+        )
+    if partner.found:
+        return f"{start}no two completed runs with the same seed have {metric}. Run both sides with the same seeds."
+    return (
+        f"{start}no two cells are equal in everything else ({named(mine)} against {named(theirs)}). "
+        "Run both with the same model, data and settings."
+    )
+
+
+def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], level: float, names: tuple[str, str]) -> Pair:
+    values, t = list(gain.by_seed.values()), gain.t
+    assert t.mean is not None
+    mine, theirs = ([cell.scores(metric)[seed] for seed in gain.by_seed] for cell in (gain.cell, gain.partner))
+    decides = can_decide(values, level)
+    examples, problem, labels = _examples(gain, metric, direction)
+    said = {HELPS: f"{names[0]} is better", HURTS: f"{names[1]} is better"}
+    varies = t.p is not None
+    return Pair(
+        settings={key: gain.cell.value(key) for key in keys},
+        first=mean_std(mine),
+        second=mean_std(theirs),
+        gain=gain,
+        level=level,
+        permutation_p=sign_flip_p(values) if decides else None,
+        wilcoxon_p=wilcoxon_p(values) if decides else None,
+        examples=examples,
+        examples_problem=problem,
+        test_labels=labels,
+        bootstrap=seed_interval(values),
+        dz=cohens_dz(t.mean, t.std) if varies else None,
+        gz=hedges_gz(t.mean, t.std, t.n) if varies else None,
+        power=power_of(t.std, t.n, level) if varies else None,
+        outliers=(gain.cell.outliers(metric), gain.partner.outliers(metric)),
+        verdict=said.get(gain.verdict or "", UNDECIDED),
+    )
+
+
+def _examples(gain: Gain, metric: str, direction: str) -> tuple[tuple[float, float] | None, str | None, int | None]:
+    """The interval over test examples, or why there is none, and the number of examples."""
+    sides = [
+        [run for seed in gain.by_seed for run in cell.completed if comparable(run.seed) == comparable(seed)]
+        for cell in (gain.cell, gain.partner)
+    ]
+    try:
+        (ids, mine), (others, theirs) = (scored(side, metric) for side in sides)
+    except NoPredictions as error:
+        return None, str(error), gain.cell.count("test_labels")
+    if ids != others:
+        return None, "the two sides were tested on different examples", None
+    return example_interval(metric.rpartition("/")[2], mine, theirs, direction), None, len(ids)
+
+
+def row(pair: Pair) -> dict[str, Any]:
+    """The pair as one flat row, plain numbers only."""
+    t, power = pair.gain.t, pair.power
+    low, high = pair.examples or (None, None)
+    boot_low, boot_high = pair.bootstrap or (None, None)
+    return {
+        **pair.settings,
+        "n": t.n,
+        "first_mean": pair.first.mean,
+        "first_std": pair.first.std,
+        "second_mean": pair.second.mean,
+        "second_std": pair.second.std,
+        "difference": t.mean,
+        "low": t.low,
+        "high": t.high,
+        "p": t.p,
+        "p_holm": pair.gain.p_holm,
+        "low_holm": pair.gain.low_holm,
+        "high_holm": pair.gain.high_holm,
+        "permutation_p": pair.permutation_p,
+        "wilcoxon_p": pair.wilcoxon_p,
+        "examples_low": low,
+        "examples_high": high,
+        "test_labels": pair.test_labels,
+        "bootstrap_low": boot_low,
+        "bootstrap_high": boot_high,
+        "cohens_dz": pair.dz,
+        "hedges_gz": pair.gz,
+        "detectable": power and power.detectable,
+        "detectable_low": power and power.low,
+        "detectable_high": power and power.high,
+        "first_outliers": sorted(map(str, pair.outliers[0])),
+        "second_outliers": sorted(map(str, pair.outliers[1])),
+        "verdict": pair.verdict,
+    }

@@ -1,0 +1,187 @@
+"""A comparison in words."""
+
+import json
+from collections.abc import Sequence
+
+from tlx.errors import unknown
+from tlx.results.comparison import Comparison, Pair, row
+from tlx.results.gains import LEVEL
+from tlx.results.naming import amount, setting
+from tlx.results.overall import Overall
+from tlx.results.statistics.exact import smallest_p
+from tlx.results.statistics.power import Power
+
+FORMATS = ("md", "csv", "json")
+
+
+def render(comparison: Comparison, format: str = "md") -> str:
+    """The comparison in words (md), one row a pair (csv), or one JSON object with the same numbers.
+
+    Raises:
+        UserError: another format.
+    """
+    if format not in FORMATS:
+        raise unknown("format for --compare", format, FORMATS)
+    if format == "csv":
+        return comparison.frame().to_csv(index=False)
+    if format == "json":
+        return json.dumps(as_object(comparison), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return text(comparison)
+
+
+def as_object(comparison: Comparison) -> dict:
+    """The comparison as plain values, fit for JSON."""
+    overall = comparison.overall
+    return {
+        "metric": comparison.metric,
+        "direction": comparison.direction,
+        "first": comparison.first,
+        "second": comparison.second,
+        "pairs": [row(pair) for pair in comparison.pairs],
+        "overall": overall
+        and {
+            "datasets": overall.datasets,
+            "first_interquartile_mean": overall.first_mean,
+            "first_interval": overall.first_interval,
+            "second_interquartile_mean": overall.second_mean,
+            "second_interval": overall.second_interval,
+            "probability_of_improvement": overall.improvement,
+            "improvement_interval": overall.improvement_interval,
+        },
+        "notes": comparison.notes,
+    }
+
+
+def text(comparison: Comparison) -> str:
+    """The whole comparison for people, ending in a line break."""
+    c = comparison
+    sides = (c.first, c.second) if c.direction == "higher" else (c.second, c.first)
+    points = c.direction == "higher" and all(
+        side.mean is not None and 0 <= side.mean <= 1 for pair in c.pairs for side in (pair.first, pair.second)
+    )
+    parts = [
+        f"{c.first} against {c.second}: {c.metric}, {c.direction} is better; "
+        f"differences are {' − '.join(sides)}, positive = {c.first} is better."
+    ]
+    parts += ["\n- ".join([_verdict(pair), *_numbers(pair, c, points)]) for pair in c.pairs]
+    if c.overall:
+        parts.append("\n- ".join(_overall(c.overall, c)))
+    if c.notes:
+        parts.append("\n".join(c.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdict(pair: Pair) -> str:
+    return f"{' × '.join(setting(key, value) for key, value in pair.settings.items())}: {pair.verdict}"
+
+
+def _numbers(pair: Pair, c: Comparison, points: bool) -> list[str]:
+    seeds = ", ".join(map(str, pair.gain.by_seed))
+    return [
+        f"{c.first} {_spread(pair.first)}, {c.second} {_spread(pair.second)}: mean ± standard deviation (ddof 1), "
+        f"n = {pair.gain.t.n} paired seeds ({seeds})",
+        *_tests(pair, c, points),
+        _examples(pair, points),
+        *_outliers(pair, c),
+    ]
+
+
+def _tests(pair: Pair, c: Comparison, points: bool) -> list[str]:
+    t, comparisons = pair.gain.t, sum(other.gain.t.p is not None for other in c.pairs)
+    assert t.mean is not None
+    difference = f"mean difference {_signed(t.mean, points)}{' points' if points else ''}"
+    if t.low is None or t.high is None:
+        return [f"{difference}; one seed only: no interval and no test"]
+    difference += f", 95 % paired t interval {_interval((t.low, t.high), points)}"
+    if t.p is None:
+        return [f"{difference}; all seeds differ by the same, so there is no noise to test against"]
+    said = [f"{difference}, p {_p(t.p)}"]
+    if comparisons > 1 and pair.gain.p_holm is not None:
+        interval = _interval((pair.gain.low_holm, pair.gain.high_holm), points)
+        said.append(f"Holm's correction over {comparisons} comparisons: p {_p(pair.gain.p_holm)}, interval {interval}")
+    said.append(_exact(pair))
+    if pair.bootstrap:
+        said.append(f"bootstrap over seeds, 95 % (percentiles): {_interval(pair.bootstrap, points)}")
+    hedges = f", Hedges' g_z = {pair.gz:.2f}" if pair.gz is not None else ""
+    said.append(f"effect size: Cohen's d_z = {pair.dz:.2f} of the paired differences{hedges}")
+    if pair.power:
+        said.append(f"power: {power_line(pair.power, points)}{' (correction included)' if comparisons > 1 else ''}")
+    return said
+
+
+def _outliers(pair: Pair, c: Comparison) -> list[str]:
+    said = []
+    for name, found, cell in zip((c.first, c.second), pair.outliers, (pair.gain.cell, pair.gain.partner), strict=True):
+        scores = cell.scores(c.metric)
+        for seed, why in found.items():
+            whom = "" if why == "at chance" else " the others"
+            said.append(f"outlier: seed {seed} of {name} ({scores[seed]:.3f}, {why}{whom}); kept in every number")
+    return said
+
+
+def power_line(power: Power, points: bool) -> str:
+    """`with 5 seeds you can see differences over 1.8 points (1.1–5.2, the spread itself being uncertain); …`."""
+    unit = " points" if points else ""
+    low, high = amount(power.low, points), amount(power.high, points)
+    line = (
+        f"with {power.n} seeds you can see differences over {amount(power.detectable, points)}{unit} "
+        f"({low}–{high}, the spread itself being uncertain)"
+    )
+    if power.seeds is None or power.finer is None:
+        return line
+    return f"{line}; {power.seeds} seeds would show {amount(power.finer, points)}"
+
+
+def _exact(pair: Pair) -> str:
+    if pair.permutation_p is None or pair.wilcoxon_p is None:
+        least = smallest_p(list(pair.gain.by_seed.values()))
+        needed = f"no p below {least:.2g}, {pair.level:.2g} is needed"
+        return f"permutation and Wilcoxon tests: cannot decide at this n ({needed})"
+    return f"paired permutation test p {_p(pair.permutation_p)}, Wilcoxon's signed ranks p {_p(pair.wilcoxon_p)}"
+
+
+def _examples(pair: Pair, points: bool) -> str:
+    if pair.examples is None:
+        return f"test examples were not resampled: {pair.examples_problem}"
+    low, high = pair.examples
+    said = (
+        f"with other test examples ({pair.test_labels} resampled, the same trained models), 95 %: "
+        f"{_interval(pair.examples, points)}"
+    )
+    p = pair.gain.p_holm
+    unsure = low <= 0 <= high and p is not None and p <= LEVEL
+    return said + ("; another test set of this size could say otherwise" if unsure else "")
+
+
+def _overall(overall: Overall, c: Comparison) -> list[str]:
+    runs, tasks = overall.first.shape
+
+    def shown(value: float, interval: tuple[float, float] | None) -> str:
+        return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+    none = "" if overall.improvement_interval else "; fewer than 20 runs a side, so no bootstrap interval"
+    return [
+        f"Over {len(overall.datasets)} data sets ({tasks} pairs of cells, {runs} seeds each)",
+        f"interquartile mean: {c.first} {shown(overall.first_mean, overall.first_interval)}, "
+        f"{c.second} {shown(overall.second_mean, overall.second_interval)}",
+        f"probability that a run of {c.first} is better than one of {c.second}: "
+        f"{shown(overall.improvement, overall.improvement_interval)}{none}",
+    ]
+
+
+def _spread(spread: Sequence) -> str:
+    mean, std, _ = spread
+    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+
+
+def _signed(value: float, points: bool) -> str:
+    return f"{100 * value:+.1f}" if points else f"{value:+.3g}"
+
+
+def _interval(interval: Sequence, points: bool) -> str:
+    low, high = interval
+    return f"[{_signed(low, points)}, {_signed(high, points)}]"
+
+
+def _p(p: float) -> str:
+    return f"= {p:.2g}" if p >= 0.0001 else "< 0.0001"

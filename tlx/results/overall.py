@@ -1,0 +1,70 @@
+"""Two sides over several data sets together (Agarwal et al. 2021; see `tlx.results.statistics.several`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tlx.results.cells import Cell
+from tlx.results.statistics.resampling import stratified_interval
+from tlx.results.statistics.several import interquartile_mean, performance_profile, probability_of_improvement
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Overall:
+    """What the pairs say together, a pair of cells being a task.
+
+    `first` and `second` hold the scores, shape (runs, tasks), of the seeds that all cells have. Intervals are 95 % ones
+    of runs resampled within their tasks; None below 20 runs a side.
+    """
+
+    datasets: list[Any]
+    direction: str
+    first: "np.ndarray"
+    second: "np.ndarray"
+    first_mean: float  # interquartile means
+    second_mean: float
+    first_interval: tuple[float, float] | None
+    second_interval: tuple[float, float] | None
+    improvement: float  # probability that a run of the first side is better than one of the second
+    improvement_interval: tuple[float, float] | None
+
+    def profiles(self, thresholds: Sequence[float]) -> "tuple[np.ndarray, np.ndarray]":
+        """The share of each side's runs with a score above each threshold, shape (thresholds,) each."""
+        return performance_profile(self.first, thresholds), performance_profile(self.second, thresholds)
+
+
+def over_datasets(pairs: Sequence[tuple[Any, Cell, Cell]], metric: str, direction: str) -> Overall | None:
+    """The pairs together; None where they are all of one data set, or share no seed.
+
+    Args:
+        pairs: (data set, first cell, second cell).
+    """
+    import numpy as np
+
+    datasets = list(dict.fromkeys(dataset for dataset, _, _ in pairs))
+    scores = [[cell.scores(metric) for cell in pair[1:]] for pair in pairs]
+    common = set.intersection(*(set(side) for pair in scores for side in pair))
+    seeds = [seed for seed in scores[0][0] if seed in common]
+    if len(datasets) < 2 or not seeds:
+        return None
+    first, second = (np.array([[pair[side][seed] for pair in scores] for seed in seeds]) for side in (0, 1))
+    sign = 1 if direction == "higher" else -1
+
+    def improvement(x: "np.ndarray", y: "np.ndarray") -> float:
+        return probability_of_improvement(sign * x, sign * y)
+
+    return Overall(
+        datasets=datasets,
+        direction=direction,
+        first=first,
+        second=second,
+        first_mean=interquartile_mean(first),
+        second_mean=interquartile_mean(second),
+        first_interval=stratified_interval(interquartile_mean, first),
+        second_interval=stratified_interval(interquartile_mean, second),
+        improvement=improvement(first, second),
+        improvement_interval=stratified_interval(improvement, first, second),
+    )

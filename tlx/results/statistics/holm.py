@@ -1,0 +1,31 @@
+"""Holm's correction: many comparisons in one table, one error rate over all of them."""
+
+from collections.abc import Sequence
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Adjusted p-values of Holm's step-down procedure (Scandinavian Journal of Statistics 6, 1979).
+
+    The k-th smallest of m becomes max over j ≤ k of min(1, (m − j + 1) · p_j). Calling everything with an adjusted
+    p ≤ α a difference keeps the probability of a single false one at α, however the comparisons depend on each other
+    (those of one table share their baseline).
+
+    Args:
+        ps: shape (comparisons,); None where nothing was tested. It stays None and is not counted.
+    """
+    tested = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    highest = 0.0
+    for rank, (p, place) in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * p))
+        adjusted[place] = highest
+    return adjusted
+
+
+def matching_level(p: float, adjusted: float, level: float = 0.95) -> float:
+    """The coverage at which the t interval of a comparison leaves out 0 exactly when its adjusted p allows to.
+
+    1 − (1 − level) · p / adjusted: for the smallest of m it is Bonferroni's 1 − (1 − level)/m. So the interval and the
+    verdict say the same; taken together the intervals are not simultaneous ones.
+    """
+    return 1 - (1 - level) * (p / adjusted if adjusted > 0 else 1.0)

@@ -1,0 +1,197 @@
+"""What speaks against trusting a table: sentences for its caption."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from shlex import quote
+from typing import Any
+
+from tlx.results.baseline import Partners, seeds_apart
+from tlx.results.cells import CHOICES, Cell
+from tlx.results.collect import Run
+from tlx.results.naming import comparable, setting
+
+SHOWN = 4  # rows named in one warning
+
+
+def warnings(
+    cells: Sequence[Cell],
+    metric: str,
+    runs: Sequence[Run],
+    direction: str | None,
+    baseline: str | None,
+    partners: Partners,
+) -> list[str]:
+    """Sentences, each beginning with "Warning:", on what a reader must know before believing the numbers."""
+    said = []
+    if baseline:
+        said += _on_baseline(cells, metric, baseline, partners)
+        if partners.found and direction is None and any(cell.scores(metric) for cell in cells):
+            said.append(f"the records do not say whether higher or lower {metric} is better, so there is no gain.")
+    said += _on_seeds(cells, metric)
+    said += _on_mixtures(cells)
+    lost = [cell for cell in cells if cell.scores(metric) and len(cell.scores(metric)) < len(cell.completed)]
+    if lost:
+        said.append(f"some completed runs have no finite {metric} and are left out of {named(lost)}.")
+    if unsealed := [cell for cell in cells if cell.unsealed]:
+        said.append(f"† the test split was read more than once, or before training ended, in {named(unsealed)}.")
+    if smaller := [cell for cell in cells if any(run.record.get("halvings") for run in cell.completed)]:
+        said.append(f"batches were halved for want of GPU memory (and gradients accumulated) in {named(smaller)}.")
+    if damaged := [run for run in runs if run.status == "damaged"]:
+        said.append(f"{len(damaged)} records are damaged, among them: {damaged[0].problem}")
+    return [f"Warning: {text}" for text in said]
+
+
+def _on_baseline(cells: Sequence[Cell], metric: str, baseline: str, partners: Partners) -> list[str]:
+    others = [cell for cell in cells if cell.value("strategy") != baseline]
+    if others and not any(cell.value("strategy") == baseline for cell in cells):
+        return [f"there are no {baseline} runs, so there is no gain. {command(others, baseline)}"]
+    said = []
+    unclear = [cell for cell in partners.unclear if cell.scores(metric)]
+    if unclear:
+        said.append(
+            f"several {baseline} cells could be the baseline of {named(unclear)}, so there is no gain; "
+            "--tune-over optimizer.lr picks one by validation."
+        )
+    apart = [cell for cell in partners.apart if cell.scores(metric)]
+    if apart:
+        said.append(
+            f"{named(apart)} and the {baseline} cell were trained or tested on different examples (their records' "
+            "`split` differs), so they are not paired and there is no gain."
+        )
+    told = {cell.id for cell in (*partners.unclear, *partners.apart)} | partners.found.keys()
+    alone = [cell for cell in others if cell.id not in told and cell.scores(metric)]
+    if alone:
+        said.append(
+            f"no {baseline} cell equals {named(alone)} in everything but the strategy's own settings. "
+            f"{command(alone, baseline)}"
+        )
+    paired = [cell for cell in others if cell.id in partners.found and cell.scores(metric)]
+    fewer = [cell for cell in paired if cell.scores(metric).keys() != partners.found[cell.id].scores(metric).keys()]
+    if fewer:
+        said.append(f"the seeds of {named(fewer)} and of the baseline differ; gains use the common ones.")
+    return said
+
+
+def command(cells: Sequence[Cell], strategy: str) -> str:
+    """The command that makes the cell of that strategy which the first of `cells` could be compared with."""
+    cell = cells[0]
+    choices = {"model": None, "dataset": None, **cell.choices, "strategy": strategy}
+    words = [
+        f"{'dataset.' if name == 'train_size' else ''}{name}={value}"
+        for name, value in choices.items()
+        if value is not None and name != "seed"
+    ]
+    seeds = ",".join(str(run.seed) for run in cell.runs)
+    experiment = cell.example.config.get("experiment")
+    words = [f"experiment={experiment}"] * bool(experiment) + words + [f"seed={seeds}", f"study={cell.example.study}"]
+    more = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
+    return f"This makes it, with whatever else these runs were given: tlx train -m {' '.join(map(quote, words))}{more}"
+
+
+def _on_seeds(cells: Sequence[Cell], metric: str) -> list[str]:
+    said = []
+    scored = [(cell, cell.scores(metric)) for cell in cells]
+    if single := [cell for cell, scores in scored if len(scores) == 1]:
+        said.append(
+            f"one seed only in {named(single)}: no spread, no interval, no test. Run more, e.g. seed=0,1,2,3,4."
+        )
+    still = [cell for cell, scores in scored if len(scores) > 2 and len(set(scores.values())) == 1]
+    if still:
+        said.append(
+            f"all seeds have the same {metric} in {named(still)}: a score at its ceiling, or the same weights scored "
+            "again and again."
+        )
+    strays = [(cell, scores, cell.outliers(metric)) for cell, scores in scored]
+    told = [
+        f"{named([cell])} seed {seed} ({scores[seed]:.3f}, {why}{'' if why == 'at chance' else ' the others'})"
+        for cell, scores, found in strays
+        for seed, why in found.items()
+    ]
+    if told:
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        said.append(
+            f"‡ outlier seeds, kept in every number: {', '.join(told[:SHOWN])}{more}. Far: a modified z-score that a "
+            "clean cell of this size reaches in 1 % of cases; at chance: no better than guessing."
+        )
+    return said
+
+
+def _on_mixtures(cells: Sequence[Cell]) -> list[str]:
+    """Code, threads and devices are recorded, not part of a run's identity: say where a table mixes them."""
+    parts: dict[str, Callable[[Run], Any]] = {
+        "selection modes": lambda run: run.record.get("selection"),
+        "code versions": lambda run: run.record.get("versions", {}).get("code"),
+        "thread counts": lambda run: run.record.get("machine", {}).get("threads"),
+        "devices": lambda run: run.record.get("machine", {}).get("device"),
+    }
+    said = []
+    for name, part in parts.items():
+        counts = Counter(part(run) for cell in cells for run in cell.completed)
+        if len(counts) > 1:
+            mixed = [cell for cell in cells if len({part(run) for run in cell.completed}) > 1]
+            listed = ", ".join(f"{_short(value)} × {number}" for value, number in counts.most_common(SHOWN))
+            within = f"; within {named(mixed)}" if mixed else ""
+            said.append(f"runs mix {name} ({listed}{', …' if len(counts) > SHOWN else ''}){within}.")
+    dirty = sum(run.record.get("versions", {}).get("dirty") is True for cell in cells for run in cell.completed)
+    if dirty:
+        said.append(f"{dirty} runs were made by code with uncommitted changes.")
+    return [*said, *_on_splits(cells), *_on_budgets(cells)]
+
+
+def _on_splits(cells: Sequence[Cell]) -> list[str]:
+    """Where scores were computed from different examples, so that they are not comparable."""
+    said = []
+    mixed = [
+        cell
+        for group in _alike(cells, "model", "dataset", "train_size")
+        if any(seeds_apart(group[0], other) for other in group)
+        for cell in group
+    ]
+    if mixed:
+        said.append(f"runs mix splits: one seed was trained or tested on different examples in {named(mixed)}.")
+    tested = [
+        cell
+        for group in _alike(cells, "dataset")
+        if any(len(set().union(*known)) > 1 for known in zip(*(cell.test_sets for cell in group), strict=True))
+        for cell in group
+    ]
+    if tested and not mixed:
+        said.append(f"runs mix test sets: {named(tested)} were not all tested on the same examples.")
+    return said
+
+
+def _on_budgets(cells: Sequence[Cell]) -> list[str]:
+    """Rows of one data set and size that saw their training examples a different number of times."""
+    told = []
+    for group in _alike(cells, "model", "dataset", "train_size"):
+        budgets: dict[int, list[Cell]] = defaultdict(list)
+        for cell in group:
+            labels, epochs = cell.count("train_labels"), cell.count("epochs")
+            if labels is not None and epochs is not None:
+                budgets[labels * epochs].append(cell)
+        if len(budgets) > 1:
+            told.append(", ".join(f"{examples} in {named(some)}" for examples, some in sorted(budgets.items())))
+    if not told:
+        return []
+    more = f" and {len(told) - 1} more such groups" if len(told) > 1 else ""
+    return [f"rows mix budgets (training examples seen): {told[0]}{more}."]
+
+
+def _alike(cells: Sequence[Cell], *keys: str) -> list[list[Cell]]:
+    """The cells with completed runs, grouped by their values of `keys`."""
+    groups: dict[tuple, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.completed:
+            groups[tuple(comparable(cell.value(key)) for key in keys)].append(cell)
+    return list(groups.values())
+
+
+def _short(value: Any) -> str:
+    return "unknown" if value is None else str(value)[:10]
+
+
+def named(cells: Sequence[Cell]) -> str:
+    """The cells by their choices, the first few of them."""
+    names = [" × ".join(setting(key, cell.value(key)) for key in CHOICES) for cell in cells]
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
