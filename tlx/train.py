@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from tlx import budget
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
+from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.data.dataset import Data, Dataset, encode
@@ -29,6 +30,7 @@ from tlx.plan import frozen_hash
 from tlx.quiet import quiet_lightning
 from tlx.ranks import Followers
 from tlx.registry import entries
+from tlx.results.curves import scratch_curves
 from tlx.results.recording import Recording
 from tlx.seeding import RandomState, seed_everything, seed_rank
 from tlx.sharding import Sharded, bring_together, is_sharded
@@ -68,7 +70,13 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         meter = source_meter(config, module)
         earlier = resume_point(folder / "checkpoints")
         point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
-        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), point])
+        monitor = config["dataset"]["monitor"]
+        watch = NegativeTransferWarning(
+            f"val/{monitor}",
+            scratch_curves(config, folder, f"val/{monitor}"),
+            higher_is_better=direction(monitor) == "higher",
+        )
+        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), watch, point])
         device = trainer.strategy.root_device
         measures = Measures(config, module, loaders)
         with moved(module, device):
@@ -76,6 +84,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             if meter is not None:
                 meter.measure_before(module)
             further = measures.before(module)
+        watch.untrained = before.compute()[monitor]
         record.resumes(earlier)
         trained = copy.deepcopy(module) if is_sharded(config) else module
         try:
@@ -85,6 +94,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         finally:
             record.seconds["train"] = point.seconds
         record.trained(trainer)
+        record.details["warnings"] = watch.messages
         sealed.open()
 
         record.keep_last(module)
