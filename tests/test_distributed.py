@@ -29,6 +29,7 @@ VIT = ["model=timm", "model.arch=test_vit", "model.size=16", "model.channels=1",
 EXACT = [*VIT, "strategy.init=scratch", "trainer.head_dropout=0", "optimizer=sgd", "optimizer.lr=0.05"]
 EXACT += ["dataset.train_size=27", "trainer.eval_batch_size=50", "strategy.learning_rates.head_factor=1.0"]
 TWO, ONE = ["trainer=ddp", "trainer.batch_size=4"], ["trainer.batch_size=8"]
+SHARED = ["trainer=fsdp", "trainer.batch_size=4"]
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 2))
@@ -86,6 +87,7 @@ def plan(tlx):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("several", [TWO, SHARED], ids=["ddp", "fsdp"])
 @pytest.mark.parametrize(
     "words",
     [
@@ -99,8 +101,8 @@ def plan(tlx):
     ],
     ids=["full", "gradual_unfreezing"],
 )
-def test_two_processes_train_as_one_does(plan, words: list[str]) -> None:
-    one, two = plan(*EXACT, *words, *ONE), plan(*EXACT, *words, *TWO)
+def test_two_processes_train_as_one_does(plan, words: list[str], several: list[str]) -> None:
+    one, two = plan(*EXACT, *words, *ONE), plan(*EXACT, *words, *several)
     assert one.folder != two.folder
     do(one)
     do(two)
@@ -137,9 +139,10 @@ class At(L.Callback):
 
 
 @pytest.mark.slow
-def test_asked_to_leave_all_leave_and_go_on_bit_for_bit(plan) -> None:
+@pytest.mark.parametrize("several", [TWO, SHARED], ids=["ddp", "fsdp"])
+def test_asked_to_leave_all_leave_and_go_on_bit_for_bit(plan, several: list[str]) -> None:
     # Batch normalisation, dropout, and gradients that are being accumulated when the signal comes.
-    words = ["strategy=scratch", "trainer.max_epochs=3", "trainer.accumulate=2", *TWO]
+    words = ["strategy=scratch", "trainer.max_epochs=3", "trainer.accumulate=2", *several]
     whole, cut = plan(*words, "study=whole"), plan(*words, "study=cut")
     do(whole)
     with pytest.raises(Interrupted):

@@ -18,6 +18,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule
+from tlx.plan import frozen_hash
 from tlx.schedules import linear
 from tlx.seeding import RandomState, seed_everything
 from tlx.strategies.freezing import Gradual
@@ -315,13 +316,23 @@ def test_a_checkpoint_holds_what_a_phase_trains_and_fits_nothing_else() -> None:
     state = module.trained_state()
     assert {n.rsplit(".", 2)[0] for n in state} == {"backbone.network.blocks.1"} | {"task.head"}
     assert "backbone.network.blocks.1.1.running_mean" in state
-    checkpoint: dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     assert checkpoint["state_dict"].keys() == state.keys()
     module.on_load_checkpoint(checkpoint)
     for spoilt in (dict(list(state.items())[1:]), state | {"backbone.network.stem.0.weight": torch.zeros(8, 6)}):
         with pytest.raises(RuntimeError, match="does not hold the tensors that this run trains"):
             module.on_load_checkpoint({"state_dict": spoilt})
+    assert module.plan is not None
+    module.base = frozen_hash(module, module.plan)
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    module.on_load_checkpoint(checkpoint)
+    with torch.no_grad():
+        module.get_parameter("backbone.network.stem.0.weight").add_(1e-3)
+    module.base = frozen_hash(module, module.plan)
+    with pytest.raises(RuntimeError, match="other frozen weights"):
+        module.on_load_checkpoint(checkpoint)
 
 
 def test_a_checkpoint_of_another_plan_is_refused_on_resume(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tlx.plan import ParameterPlan
@@ -43,6 +44,36 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor of which this process holds a share, from all shares; itself where it is whole.
+
+    All processes must call it.
+    """
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """This process's share of a whole `tensor`, if it has the shape of `other` and that is in shares; else itself."""
+    if not isinstance(other, DTensor) or not isinstance(tensor, Tensor) or tensor.shape != other.shape:
+        return tensor
+    tensor = tensor.to(other.to_local().device)
+    return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
+
+
+def own_share(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def in_shares(own: Tensor, other: Tensor) -> Tensor:
+    """The tensor, shared out as `other` is, of which this process holds `own`."""
+    if not isinstance(other, DTensor):
+        return own
+    return DTensor.from_local(
+        own, other.device_mesh, other.placements, run_check=False, shape=other.shape, stride=other.stride()
+    )
+
+
 def in_checkpoint(value: Any) -> Any:
     """What a checkpoint, which rank 0 writes for all, must hold of a value that every process has its own of."""
     return {"ranks": gather(value)} if world_size() > 1 else value
@@ -73,12 +104,16 @@ def broadcast_buffers(module: nn.Module) -> None:
 def check_in_step(module: nn.Module, plan: ParameterPlan) -> None:
     """See that all processes hold the same trained weights, by two sums over each layer group.
 
+    Weights that they hold in shares exist once, and cannot differ.
+
     Raises:
         RuntimeError: they do not; names the lowest group.
     """
     if world_size() == 1:
         return
     parameters = dict(module.named_parameters())
+    if any(isinstance(p, DTensor) for p in parameters.values()):
+        return
     groups = [g for g in plan.groups if g.name in plan.ever_trainable and g.parameters]
     with torch.no_grad():
         sums = [[f(parameters[n].double()).sum() for n in g.parameters] for g in groups for f in (torch.abs, torch.neg)]

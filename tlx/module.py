@@ -39,6 +39,7 @@ class TransferModule(L.LightningModule):
         self.lr, self.weight_decay = lr, weight_decay
         self.make_optimizer, self.schedule = optimizer, schedule
         self.plan: ParameterPlan | None = None
+        self.base: str | None = None  # hash of what no phase trains; checkpoints hold it where it is known
         self.meter: ClassificationMeter | None = None
         # A checkpoint holds what training changes; the rest is the base weights (see on_save_checkpoint).
         self.strict_loading = False
@@ -82,17 +83,26 @@ class TransferModule(L.LightningModule):
 
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters and buffers of every group that some phase trains: all that a run changes."""
+        return self._trained(self.state_dict())
+
+    def _trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         assert self.plan is not None
         names = {n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)}
-        return {n: t for n, t in self.state_dict().items() if n in names}
+        return {n: t for n, t in state.items() if n in names}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["state_dict"] = self.trained_state()
+        checkpoint |= {"state_dict": self._trained(checkpoint["state_dict"]), "base": self.base}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Strict on what a run changes: a checkpoint that lacks some of it, or holds more, is not this run's."""
+        """Strict on what a run changes: a checkpoint that lacks some of it, or holds more, is not this run's.
+
+        Raises:
+            RuntimeError: it is not, or what it leaves out was not the same then.
+        """
         if checkpoint["state_dict"].keys() != self.trained_state().keys():
             raise RuntimeError("the checkpoint does not hold the tensors that this run trains")
+        if self.base and checkpoint["base"] and checkpoint["base"] != self.base:
+            raise RuntimeError("the checkpoint goes with other frozen weights than those that this run has loaded")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ Strategies edit a plan; callbacks carry it out. Nothing else in tlx decides what
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -98,7 +99,9 @@ class ParameterPlan:
         if any(b <= a for a, b in zip(starts, [*starts[1:], total_steps], strict=True)):
             raise UserError(
                 f"{len(self.phases)} phases do not fit into {total_steps} optimiser steps: they would start at "
-                f"{starts}. Train longer (trainer.max_epochs), or make fewer or shorter phases."
+                f"{starts}. Train longer (trainer.max_epochs), make fewer phases "
+                "(strategy.freezing.groups_per_phase), or change their lengths (strategy.freezing.share, "
+                "epochs_per_phase, steps_per_phase)."
             )
         return starts
 
@@ -118,6 +121,19 @@ class ParameterPlan:
                         {"params": members, "name": group.name + suffix, "lr": lr * factor, "weight_decay": decay}
                     )
         return result
+
+    def summary(self, lr: float, total_steps: int, steps_per_epoch: int) -> dict[str, Any]:
+        """The plan for a record: layer groups with their learning rates, and phases with their first step."""
+        groups = [{"name": g.name, "depth": g.depth, "lr": lr * self.lr_factors.get(g.name, 1.0)} for g in self.groups]
+        phases = [
+            {
+                "start": start,
+                "trainable": [g.name for g in self.groups if g.name in phase.trainable],
+                "lr_factor": phase.lr_factor,
+            }
+            for start, phase in zip(self.boundaries(total_steps, steps_per_epoch), self.phases, strict=True)
+        ]
+        return {"steps": total_steps, "groups": groups, "phases": phases}
 
     def rows(self, module: nn.Module) -> list[dict]:
         """One row per parameter: name, group, depth, size, first phase, LR factor, decays or not; in golden files."""

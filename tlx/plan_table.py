@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from tlx import budget
 from tlx.config import composer
 from tlx.sweeps.check import writable
 from tlx.sweeps.execute import pretrain_if_missing
@@ -22,20 +23,20 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         composed = compose(overrides)
         writable(Path(composed.config["paths"]["cache"]))
         pretrain_if_missing(compose, composed.config, composed.choices)
-    from tlx.data.sampling import training_steps
+    from tlx.data.sampling import training_length
     from tlx.train import assemble
 
     config = composed.config
     data, module = assemble(config)
     plan = module.plan
     assert plan is not None
-    options = config["trainer"]
-    batch_size = options["batch_size"] * options["devices"]
-    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], options["max_epochs"])
+    total, per_epoch = training_length(config, len(data.train))
     starts = plan.boundaries(total, per_epoch)
     rows = plan.rows(module)
     console = Console(width=None if Console().is_terminal else 160)
-    shown = Table("layer group" if not full else "parameter", "depth", "parameters", "trained in phases", "LR", "decay")
+    shown = Table(
+        "layer group" if not full else "parameter", "depth", "parameters", "trained in phases", "LR", "decayed"
+    )
     if full:
         for row in rows:
             lr = _rate(module, plan, row["group"])
@@ -56,7 +57,7 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         size = sum(r["size"] for r in rows if r["group"] in phase.trainable)
         console.print(
             f"phase {number}: steps {start}–{end - 1} of {total} "
-            f"(epochs {start / per_epoch:.1f}–{end / per_epoch:.1f}), {len(phase.trainable)} groups, "
+            f"(epochs {start / per_epoch:.1f}–{end / per_epoch:.1f}), {_groups(len(phase.trainable))}, "
             f"{size:,} parameters, LR × {phase.lr_factor:g}",
             highlight=False,
         )
@@ -64,7 +65,7 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
     everything = sum(r["size"] for r in rows)
     console.print(
         f"{trained:,} of {everything:,} parameters are trained ({trained / everything:.1%}); "
-        f"{len(data.train)} labels × {options['max_epochs']} epochs",
+        f"{len(data.train)} labels × {budget.epochs(config)} epochs",
         highlight=False,
     )
 
@@ -79,3 +80,7 @@ def _phases(plan: "ParameterPlan", group: str) -> str:
     if not inside:
         return "frozen"
     return f"{inside[0]}–{inside[-1]}" if len(inside) > 1 else str(inside[0])
+
+
+def _groups(count: int) -> str:
+    return f"{count} group" + "s" * (count != 1)

@@ -9,7 +9,7 @@ import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch import Tensor
 
-from tlx.distributed import from_checkpoint, in_checkpoint
+from tlx.distributed import from_checkpoint, in_checkpoint, in_shares, own_share
 
 
 def seed_everything(seed: int) -> None:
@@ -74,8 +74,8 @@ class RandomState(L.Callback):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.fit_loop._should_accumulate():
             gradients = {n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}
-            if trainer.world_size > 1:  # each process has its own until the optimiser steps
-                gradients = in_checkpoint({n: g.cpu() for n, g in gradients.items()})
+            if trainer.world_size > 1:  # each process has its own until the optimiser steps, or its share
+                gradients = in_checkpoint({n: own_share(g).cpu() for n, g in gradients.items()})
             checkpoint["gradients"] = gradients
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -98,5 +98,5 @@ class RandomState(L.Callback):
             iter(loop._data_fetcher)
         for name, gradient in self._gradients.items():
             parameter = pl_module.get_parameter(name)
-            parameter.grad = gradient.to(parameter.device)
+            parameter.grad = in_shares(gradient.to(parameter.device), parameter)
         self._restored, self._gradients = None, {}

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -15,37 +17,101 @@ from tlx.instantiate import instantiate
 from tlx.module import TransferModule, score
 from tlx.registry.entries import read_card
 from tlx.tasks.classification import Classification
+from tlx.tasks.metrics import direction
 
-# Encoded source test sets of this process: every run of a study scores the same one.
-_LOADERS: dict[tuple[str, str], Any] = {}
+# Encoded source examples of this process: every run of a study scores the same ones.
+_LOADERS: dict[tuple[str, str, str], Any] = {}
+PROBED = 2000
 
 
 def source_meter(config: dict[str, Any], module: TransferModule) -> ForgettingMeter | None:
-    """A meter of what is forgotten of the source task; None where the backbone brings none, or starts from scratch.
+    """A meter of what is forgotten of the source task; None where the backbone brings none, or knows nothing of it.
 
     The source head never trains: it reads the backbone's features before and after.
     """
-    place = weights_place(config)
-    if config["strategy"]["init"] == "scratch" or place is None or not (place / "head.safetensors").is_file():
+    source = _source(config)
+    if source is None:
         return None
-    card = read_card(place)
-    dataset: Dataset = instantiate(card["dataset"], "dataset")
-    head = Classification(module.backbone.feature_dim, card["labels"], dataset.metrics)
+    card, dataset, place = source
+    head = _head(module, card, dataset)
     head.load_state_dict(load_file(place / "head.safetensors"))
     head.requires_grad_(False).eval()
-    loader = _loader(config, card, dataset, module)
+    loader = _loader(config, card, dataset, module, "test")
 
     def scores(current: nn.Module) -> dict[str, float]:
         assert isinstance(current, TransferModule)
         head.to(current.device)
         return score(current, head, loader, forward=lambda batch: head(current.backbone(batch))).compute()
 
-    return ForgettingMeter(scores, lower_is_better=("loss",), at_fit_end=False)
+    lower = tuple(name for name in [*dataset.metrics, "loss"] if direction(name) == "lower")
+    return ForgettingMeter(scores, lower_is_better=lower, at_fit_end=False)
 
 
-def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, module: TransferModule) -> Any:
+class SourceProbe:
+    """A fresh linear probe on the source task: what the features still say of it, whatever became of the old head.
+
+    Multinomial logistic regression (scikit-learn, L2 with C = 1) on standardised features of at most PROBED training
+    examples of the source; scored on its test part.
+    """
+
+    def __init__(self, train: Any, test: Any, task: Classification) -> None:
+        self.train, self.test, self.task = train, test, task
+
+    def scores(self, module: TransferModule) -> dict[str, float]:
+        """The source task's metrics of a new probe on the features of `module`."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        features, labels = _features(module, self.task, self.train)
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features, labels)
+        features, labels = _features(module, self.task, self.test)
+        chances = np.zeros((len(labels), self.task.classes), dtype=np.float32)
+        chances[:, probe.classes_] = probe.predict_proba(features)
+        meter = self.task.meter()
+        logits = torch.from_numpy(chances).clamp(min=1e-12).log()
+        meter.update(logits, {"label": torch.from_numpy(labels), "index": torch.arange(len(labels))})
+        return meter.compute()
+
+
+def source_probe(config: dict[str, Any], module: TransferModule) -> SourceProbe | None:
+    """A probe of the source task; None where `source_meter` is None."""
+    source = _source(config)
+    if source is None:
+        return None
+    card, dataset, _ = source
+    task = _head(module, card, dataset)
+    train, test = (_loader(config, card, dataset, module, role) for role in ("train", "test"))
+    return SourceProbe(train, test, task)
+
+
+def _head(module: TransferModule, card: dict[str, Any], dataset: Dataset) -> Classification:
+    """The source task; its random weights are drawn apart, so that what is measured does not change the training."""
+    with torch.random.fork_rng():
+        return Classification(module.backbone.feature_dim, card["labels"], dataset.metrics)
+
+
+def _features(module: TransferModule, task: Classification, loader: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, D) and labels (n,) of a loader's examples, in their order."""
+    meter = score(module, task, loader, forward=module.backbone)  # it keeps what it is given
+    features, labels = meter.predictions()
+    return features.numpy(), labels.numpy()
+
+
+def _source(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset, Path] | None:
+    """Card, data set and place of what the run's weights were trained on, where that is known and they hold it."""
+    place = weights_place(config)
+    if config["strategy"]["init"] in ("scratch", "shuffled") or place is None:
+        return None
+    if not (place / "head.safetensors").is_file():
+        return None
+    card = read_card(place)
+    return card, instantiate(card["dataset"], "dataset"), place
+
+
+def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, module: TransferModule, role: str) -> Any:
     preprocessing = module.backbone.preprocessing
-    key = (str(card["dataset"]), preprocessing.key())
+    key = (str(card["dataset"]), preprocessing.key(), role)
     if key not in _LOADERS:
         # The source's own seed drew its splits; no label of it is used to train or select here.
         data = dataset.load(0, Path(config["paths"]["cache"]))
@@ -55,5 +121,7 @@ def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, modu
                 f"({', '.join(card['labels'][:8])}, …): its scores would mean nothing. Make the entry anew."
             )
         part = data.test
+        if role == "train":
+            part = data.train.take(np.sort(np.random.default_rng(0).permutation(len(data.train))[:PROBED]))
         _LOADERS[key] = eval_loader(Examples(encode(part, preprocessing), part.labels, preprocessing), 256)
     return _LOADERS[key]

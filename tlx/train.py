@@ -1,6 +1,8 @@
 """One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
+from tlx import budget
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
+from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.data.dataset import Data, Dataset, encode
@@ -19,18 +23,22 @@ from tlx.distributed import Averaged, Ranked
 from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
+from tlx.measures import Measures
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule, score
 from tlx.plan import frozen_hash
 from tlx.quiet import quiet_lightning
 from tlx.ranks import Followers
 from tlx.registry import entries
+from tlx.results.curves import scratch_curves
 from tlx.results.recording import Recording
 from tlx.seeding import RandomState, seed_everything, seed_rank
+from tlx.sharding import Sharded, bring_together, is_sharded
 from tlx.source import source_meter
 from tlx.strategies.lora import merge_adapters
 from tlx.strategies.strategy import TransferStrategy
-from tlx.tasks.classification import DIRECTIONS, Classification, ClassificationMeter
+from tlx.tasks.classification import Classification, ClassificationMeter
+from tlx.tasks.metrics import direction, directions
 
 
 def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = ()) -> dict[str, Any]:
@@ -56,20 +64,37 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
         task, plan = module.task, module.plan
         assert plan is not None
-        record.describe(module, data, frozen=frozen_hash(module, plan))
+        module.base = frozen_hash(module, plan)
+        record.describe(module, data, frozen=module.base)
 
         meter = source_meter(config, module)
         earlier = resume_point(folder / "checkpoints")
         point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
-        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), point])
-        before = evaluate(module, task, loaders["validation"])
+        monitor = config["dataset"]["monitor"]
+        watch = NegativeTransferWarning(
+            f"val/{monitor}",
+            scratch_curves(config, folder, f"val/{monitor}"),
+            higher_is_better=direction(monitor) == "higher",
+        )
+        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), watch, point])
+        device = trainer.strategy.root_device
+        measures = Measures(config, module, loaders)
+        with moved(module, device):
+            before = evaluate(module, task, loaders["validation"])
+            if meter is not None:
+                meter.measure_before(module)
+            further = measures.before(module)
+        watch.untrained = before.compute()[monitor]
         record.resumes(earlier)
+        trained = copy.deepcopy(module) if is_sharded(config) else module
         try:
             with followers.training(earlier):
-                trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+                trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+                bring_together(trained, module)
         finally:
             record.seconds["train"] = point.seconds
         record.trained(trainer)
+        record.details["warnings"] = watch.messages
         sealed.open()
 
         record.keep_last(module)
@@ -78,10 +103,13 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         adapter = config["strategy"]["adapter"]
         if adapter and adapter["merge"]:
             merge_adapters(module.eval(), next(iter(loaders["validation"])))
-        with record.clock("evaluate"):
+        with record.clock("evaluate"), moved(module, device):
             validation = evaluate(module, task, loaders["validation"])
             test = evaluate(module, task, loaders["test"])
             forgotten = meter.measure_after(module) if meter is not None else {}
+        with record.clock("measure"), moved(module, device):
+            further |= measures.after(module, test.compute())
+            record.cost |= measures.cost(module, trainer.global_step)
 
         record.add_metrics("before/val", before.compute())
         record.add_metrics("val", validation.compute())
@@ -90,7 +118,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
             record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
             record.add_metrics("forgetting", forgotten)
-        record.directions = dict(DIRECTIONS)
+        record.metrics |= further
+        record.directions = directions(task.metric_names)
         record.keep(module, test, data)
         if config["register"]:
             card = {
@@ -121,6 +150,7 @@ def follow(
     point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
     trainer = make_trainer(config, folder, [point], rank)
     trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+    bring_together(module, None)
 
 
 def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
@@ -189,22 +219,23 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
     """A Lightning Trainer for this process of a run; `callbacks` come after its own. Only rank 0 logs."""
     options = config["trainer"]
     several = options["devices"] > 1
+    strategy: Any = (Sharded if is_sharded(config) else Averaged)() if several else "auto"
     monitor = f"val/{config['dataset']['monitor']}"
-    mode = "max" if DIRECTIONS[config["dataset"]["monitor"]] == "higher" else "min"
+    mode = "max" if direction(config["dataset"]["monitor"]) == "higher" else "min"
     parts: list[L.Callback] = [
         PhaseSchedule(),
         RandomState(),
         StopOnDivergence(),
         BestWeights(folder / "checkpoints", monitor, mode),
     ]
-    if options["patience"]:
-        parts.append(EarlyStopping(monitor, mode=mode, patience=options["patience"]))
+    if patience := budget.patience(config):
+        parts.append(EarlyStopping(monitor, mode=mode, patience=patience))
     if config["strategy"]["mixout"]:
         parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
     return L.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
-        max_epochs=options["max_epochs"],
+        max_epochs=budget.epochs(config),
         precision=options["precision"],
         accumulate_grad_batches=options["accumulate"],
         gradient_clip_val=options["gradient_clip"],
@@ -212,7 +243,7 @@ def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Cal
         deterministic=config["deterministic"],
         logger=make_loggers(config, folder) if rank == 0 else False,
         callbacks=[*parts, *callbacks],
-        strategy=Averaged() if several else "auto",
+        strategy=strategy,
         plugins=[SafeCheckpointIO(), *([Ranked(rank, options["devices"])] if several else [])],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
@@ -227,6 +258,16 @@ def load_selected(config: dict[str, Any], module: TransferModule, folder: Path) 
     if config["selection"] == "best":
         state = torch.load(folder / "checkpoints" / BEST, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state, strict=False)
+
+
+@contextmanager
+def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
+    """The module is on `device` while this context is open, and on the CPU afterwards."""
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.cpu()
 
 
 def evaluate(module: TransferModule, task: Classification, loader: Any) -> ClassificationMeter:

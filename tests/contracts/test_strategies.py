@@ -134,7 +134,8 @@ def test_a_strategy_trains_what_it_says_and_repeats(contract, compose, place, st
     assert watching.starts == plan.boundaries(STEPS, STEPS // EPOCHS)
     assert watching.phases == list(zip(watching.starts, range(len(plan.phases)), strict=True))
     assert not watching.watch.unmoved
-    assert len(watching.losses) == STEPS
+    most = STEPS * (config["strategy"]["longer"] or 1)
+    assert STEPS <= len(watching.losses) <= most
     assert np.isfinite(watching.losses).all()
 
     again, repeated, _ = fit(contract, config, tmp_path / "b")
@@ -159,7 +160,7 @@ def test_a_strategy_starts_from_the_weights_it_names_and_counts_what_it_trains(
     base = build_network(config["model"], place / "registry" / model, list)
     base.load(place / "registry" / model)
     same = torch.allclose(contract.features(module.backbone, batch), contract.features(base, batch), atol=1e-6)
-    assert same == (config["strategy"]["init"] != "scratch"), "before the first step"
+    assert same == (config["strategy"]["init"] not in ("scratch", "shuffled")), "before the first step"
     assert (module.backbone.load_report is None) == (config["strategy"]["init"] == "scratch")
 
     trained = set()

@@ -1,46 +1,45 @@
-"""Learning curves are read from metrics.csv as it is, and averaged over the steps that all seeds have."""
+"""Learning curves: read from metrics.csv, asked for steps, and found for the baseline of a run."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tlx.results.collect import Run
-from tlx.results.curves import columns, mean_curve, read_curve
+from tlx.results.curves import curve, scratch_curves, steps_to
 
 
-def run(folder: Path, lines: str) -> Run:
-    folder.mkdir()
-    (folder / "metrics.csv").write_text(lines)
-    return Run(folder.name, "cell", "completed", {}, {}, folder)
+def test_a_curve_is_what_was_logged_of_one_metric(tmp_path: Path) -> None:
+    assert curve(tmp_path, "val/accuracy") == []
+    rows = "step,epoch,train/loss,val/accuracy\n10,0,0.9,\n4,0,,0.25\n9,1,,0.5\n"
+    (tmp_path / "metrics.csv").write_text(rows)
+    assert curve(tmp_path, "val/accuracy") == [(4, 0.25), (9, 0.5)]
+    assert curve(tmp_path, "val/loss") == []
 
 
-def test_one_curve(tmp_path: Path) -> None:
-    text = "epoch,step,train/loss,val/accuracy\n0,5,1.0,\n0,6,,0.25\n1,12,,nan\n1,12,,0.5\n1,18,,inf\n"
-    one = run(tmp_path / "a", text)
-    assert read_curve(one.folder, "val/accuracy") == {6: 0.25, 12: 0.5}
-    assert read_curve(one.folder, "val/loss") == {}
-    assert columns(one.folder) == ["epoch", "step", "train/loss", "val/accuracy"]
-    assert read_curve(tmp_path, "val/accuracy") == {} and columns(tmp_path) == []
-    assert read_curve(run(tmp_path / "b", "step,val/accuracy\n1,0.5\nx,y\n").folder, "val/accuracy") == {}
+def test_steps_to_a_share_of_the_way() -> None:
+    points = [(1, 0.25), (2, 0.625), (3, 0.95), (4, 1.0), (5, 0.9)]
+    assert [steps_to(points, share) for share in (0, 0.5, 0.9, 1)] == [1, 2, 3, 4]
+    assert steps_to([(1, 3.0), (2, 1.1), (3, 1.0)], 0.9, higher_is_better=False) == 2
+    assert steps_to([], 0.9) is None
 
 
-def test_the_mean_over_the_steps_that_all_seeds_have(tmp_path: Path) -> None:
-    long = run(tmp_path / "a", "step,val/a\n2,0.2\n4,0.4\n6,0.6\n8,0.8\n")
-    short = run(tmp_path / "b", "step,val/a\n2,0.4\n6,0.6\n")
-    none = run(tmp_path / "c", "step,val/b\n2,0.4\n")
-    curve = mean_curve([long, short, none], "val/a")
-    assert [point.step for point in curve] == [2, 4, 6]  # 8 is one seed's alone
-    assert [point.mean for point in curve] == pytest.approx([0.3, 0.45, 0.6])  # 0.5 at step 4 is interpolated
-    assert [point.std for point in curve] == pytest.approx([0.1 * 2**0.5, 0.05 * 2**0.5, 0.0])
-    assert {point.n for point in curve} == {2}
-    alone = mean_curve([short], "val/a")
-    assert [point.std for point in alone] == [None, None]
-    assert mean_curve([none], "val/a") == []
+def test_a_run_finds_the_curves_of_its_scratch_cell(tlx) -> None:
+    words = ["seed=0", "trainer.max_epochs=2"]
+    tlx.train(*words, "strategy=scratch")
+    tlx.train(*words, "strategy=scratch", "seed=1")
+    tlx.train("seed=0", "trainer.max_epochs=1", "strategy=scratch")  # another budget
+    outcome = tlx.train(*words, "strategy=feature_extraction")
+    assert outcome.code == 0, outcome.err
+    (folder,) = (tlx.runs / "adhoc").glob("*feature_extraction*")
+    record = json.loads((folder / "record.json").read_text())
+    config = record["config"] | {"run": {key: record[key] for key in ("identity", "cell", "choices")}}
+    curves = scratch_curves(config, folder, "val/accuracy")
+    assert [len(points) for points in curves] == [2, 2]
+    assert record["warnings"] == [] or "negative transfer?" in record["warnings"][0]
+    assert scratch_curves(config | {"run": config["run"] | {"choices": {"strategy": "scratch"}}}, folder, "x") == []
 
 
-def test_a_long_curve_is_thinned_but_keeps_its_ends(tmp_path: Path) -> None:
-    lines = "step,val/a\n" + "".join(f"{step},{step}\n" for step in range(1, 1001))
-    curve = mean_curve([run(tmp_path / "a", lines)], "val/a", most=40)
-    assert len(curve) == 40
-    assert (curve[0].step, curve[-1].step) == (1, 1000)
-    assert all(point.step == point.mean for point in curve)
+@pytest.mark.parametrize("file", ["", "step\n"])
+def test_an_empty_file_is_no_curve(tmp_path: Path, file: str) -> None:
+    (tmp_path / "metrics.csv").write_text(file)
+    assert curve(tmp_path, "val/accuracy") == []

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import nn
 
-from tlx.distributed import total, world_size
+from tlx.distributed import total, whole, world_size
 from tlx.plan import ParameterPlan
 
 
@@ -19,7 +19,7 @@ def first_broken_group(module: nn.Module, plan: ParameterPlan) -> str | None:
     """The lowest layer group with a parameter that holds NaN or infinity; None when all are finite."""
     parameters = dict(module.named_parameters())
     for group in plan.groups:
-        if any(not torch.isfinite(parameters[name]).all() for name in group.parameters):
+        if any(not torch.isfinite(whole(parameters[name])).all() for name in group.parameters):
             return group.name
     return None
 

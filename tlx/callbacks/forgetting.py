@@ -18,8 +18,9 @@ class ForgettingMeter(L.Callback):
     """Scores the source task before and after training, in any Trainer.
 
     `score(module)` returns the source scores by name; it must put no gradients on, and leave the module's mode as it
-    was. `lower_is_better` names the scores where less is better (a loss). With `at_fit_end=False` the caller measures
-    the end itself by `measure_after`, for example once the best checkpoint has been loaded.
+    was. `lower_is_better` names the scores where less is better (a loss). The caller may measure the start himself by
+    `measure_before` and, with `at_fit_end=False`, the end by `measure_after`, for example once the best checkpoint has
+    been loaded.
     """
 
     def __init__(
@@ -33,12 +34,16 @@ class ForgettingMeter(L.Callback):
         self.after: dict[str, float] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.before:
-            self.before = self.score(pl_module)
+        self.measure_before(pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.at_fit_end:
             self.measure_after(pl_module)
+
+    def measure_before(self, module: nn.Module) -> None:
+        """Score the source, unless that was done already."""
+        if not self.before:
+            self.before = self.score(module)
 
     def measure_after(self, module: nn.Module) -> dict[str, float]:
         """Score the source once more and return the forgetting of each score."""

@@ -78,13 +78,15 @@ def train_loader(
 def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0, world: int = 1) -> DataLoader:
     """Every example once, by falling length: always the same batches, with little padding.
 
-    Of these batches, process `rank` of `world` gets every world-th; one for which there is none gets the first, since
-    Lightning leaves out a validation without batches. Whoever puts the scores together counts an example once.
+    Of these batches, process `rank` of `world` gets every world-th, and the first once more where others have one more:
+    those that hold a network in shares need each other for every batch. Whoever puts the scores together counts an
+    example once.
     """
     lengths = np.array([data.preprocessing.length(e) for e in data.examples])
     order = np.argsort(-lengths, kind="stable").tolist()
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    mine = batches[rank::world] or batches[:1]
+    mine = batches[rank::world]
+    mine += batches[:1] * (-(-len(batches) // world) - len(mine))
     return DataLoader(
         data,
         batch_size=batch_size,

@@ -1,8 +1,11 @@
 """The order of training examples: a pure function of (seed, epoch), so that any run can be taken up anywhere."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+
+from tlx.budget import epochs
 
 SAMPLERS = ("shuffle", "length_buckets")
 # Batches of similar length are cut from pools of this many batches: little padding, still random neighbours.
@@ -34,10 +37,12 @@ def epoch_batches(
     return batches
 
 
-def training_steps(count: int, batch_size: int, accumulate: int, epochs: int) -> tuple[int, int]:
+def training_length(config: dict[str, Any], count: int) -> tuple[int, int]:
     """Optimiser steps of a whole training on `count` examples, and of one epoch of it."""
-    per_epoch = -(-len(EpochBatchSampler(count, batch_size, 0)) // accumulate)
-    return per_epoch * epochs, per_epoch
+    options = config["trainer"]
+    batches = len(EpochBatchSampler(count, options["batch_size"] * options["devices"], 0))
+    per_epoch = -(-batches // options["accumulate"])
+    return per_epoch * epochs(config), per_epoch
 
 
 def share_of_batch(batch: np.ndarray, rank: int, world: int, least: int = 1) -> tuple[np.ndarray, float]:

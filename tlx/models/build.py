@@ -7,6 +7,7 @@ from typing import Any
 from tlx.identity import weights_place
 from tlx.instantiate import instantiate
 from tlx.models.backbone import Backbone
+from tlx.models.shuffled import shuffle
 
 # Keys of every model yaml that are not arguments of its class; `modality` is one where a class has several.
 GENERIC = ("path", "revision", "lr", "pretrain", "modality")
@@ -23,6 +24,8 @@ def build_backbone(config: dict[str, Any], texts: Callable[[], list[str]]) -> Ba
     if config["strategy"]["init"] != "scratch":
         assert place is not None
         backbone.load(place)
+    if config["strategy"]["init"] == "shuffled":
+        shuffle(backbone.network)
     return backbone
 
 

@@ -13,6 +13,7 @@ from tlx.results.formats import FORMATS, render
 from tlx.results.load import load_model
 from tlx.results.record import read_record, write_record
 from tlx.results.runs import list_runs, print_runs, summary
+from tlx.results.sample_efficiency import efficiency_frame, sample_efficiency
 from tlx.results.table import Table, build_table
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "build_table",
     "collect",
     "compare",
+    "efficiency_frame",
     "frame",
     "list_runs",
     "load_model",
     "print_runs",
     "read_record",
     "render",
+    "sample_efficiency",
     "summary",
     "write_record",
 ]

@@ -87,6 +87,8 @@ def _composed(compose: "Composer", chosen: Sequence[str], config: dict[str, Any]
         return compose(chosen).config
     except UserError as error:
         problem = str(error)
+    if not places:
+        return problem
     try:
         made = compose([*chosen, *(f"{name}={_value(flat[name])}" for name in places)]).config
     except UserError:

@@ -1,75 +1,43 @@
-"""Learning curves: one column of a run's metrics.csv, and the mean curve of a cell."""
+"""Learning curves of runs, from their metrics.csv."""
 
 import csv
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from tlx.results.collect import Run
-
-NAME = "metrics.csv"
-
-
-class CurvePoint(NamedTuple):
-    """Mean over the seeds at one optimiser step, and their standard deviation (ddof 1; None for one seed)."""
-
-    step: float
-    mean: float
-    std: float | None
-    n: int
+from tlx.results.baseline import baselines
+from tlx.results.cells import cells
+from tlx.results.collect import Run, run_in
 
 
-def columns(folder: Path) -> list[str]:
-    """The names of the columns in a run's metrics.csv; [] when there is none."""
-    try:
-        with (folder / NAME).open(newline="") as file:
-            return next(csv.reader(file), [])
-    except OSError:
+def curve(folder: Path, metric: str) -> list[tuple[int, float]]:
+    """(optimiser step, value) of a metric, in the order of the steps; [] where the run logged none."""
+    file = folder / "metrics.csv"
+    if not file.is_file():
         return []
+    with file.open(newline="") as lines:
+        return sorted((int(row["step"]), float(row[metric])) for row in csv.DictReader(lines) if row.get(metric))
 
 
-def read_curve(folder: Path, column: str) -> dict[int, float]:
-    """Step → value of one column, as far as it is finite; {} when the file or the column is not there.
+def steps_to(points: list[tuple[int, float]], share: float, higher_is_better: bool = True) -> int | None:
+    """The first step at which a curve has made `share` of its way from its first to its best value; None without one.
 
-    A step that stands there twice (an interrupted run writes some again) has its last value.
+    Of a loss the best is the lowest.
     """
-    try:
-        with (folder / NAME).open(newline="") as file:
-            lines = csv.reader(file)
-            header = next(lines, [])
-            if column not in header or "step" not in header:
-                return {}
-            step, place = header.index("step"), header.index(column)
-            found: dict[int, float] = {}
-            for line in lines:
-                if len(line) > max(step, place) and line[place]:
-                    found[int(float(line[step]))] = float(line[place])
-    except (OSError, ValueError):
-        return {}
-    return {at: value for at, value in sorted(found.items()) if math.isfinite(value)}
+    if not points:
+        return None
+    first, best = points[0][1], (max if higher_is_better else min)(value for _, value in points)
+    goal = first + share * (best - first)
+    return next(step for step, value in points if (value >= goal if higher_is_better else value <= goal))
 
 
-def mean_curve(runs: Sequence[Run], column: str, most: int = 40) -> list[CurvePoint]:
-    """The mean over seeds at up to `most` steps.
-
-    A seed's value between two of its steps is interpolated. The curve spans the steps that every seed with a curve
-    has, so that no end of it rests on fewer seeds; [] when no run has the column.
-    """
-    import numpy as np
-
-    curves = [curve for run in runs if (curve := read_curve(run.folder, column))]
-    if not curves:
+def scratch_curves(config: dict[str, Any], folder: Path, metric: str) -> list[list[tuple[int, float]]]:
+    """Curves of the completed scratch runs in the same study that are the baseline of the run in `folder`."""
+    run, choices = config["run"], config["run"]["choices"]
+    if choices["strategy"] == "scratch":
         return []
-    first = max(min(curve) for curve in curves)
-    last = min(max(curve) for curve in curves)
-    steps = sorted(step for step in max(curves, key=len) if first <= step <= last) or [last]
-    if len(steps) > most:
-        picked = np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))
-        steps = [steps[i] for i in picked]
-    values = np.array([np.interp(steps, list(curve), list(curve.values())) for curve in curves])
-    spread = values.std(axis=0, ddof=1) if len(curves) > 1 else [None] * len(steps)
-    return [
-        CurvePoint(step, float(mean), None if std is None else float(std), len(curves))
-        for step, mean, std in zip(steps, values.mean(axis=0), spread, strict=True)
-    ]
+    settings = {key: value for key, value in config.items() if key != "run"}  # as records have them
+    own = Run(run["identity"], run["cell"], "running", choices, settings, folder)
+    found = (run_in(file.parent) for file in sorted(folder.parent.glob("*-scratch-*/record.json")))
+    done = [other for other in found if other and other.status == "completed"]
+    partner = baselines(cells([own, *done]), "scratch", ()).found.get(own.cell)
+    return [] if partner is None else [points for other in partner.runs if (points := curve(other.folder, metric))]

@@ -1,6 +1,6 @@
 """A study's table together with the cells behind its rows: what figures and the report are made of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, median
@@ -8,9 +8,12 @@ from typing import Any
 
 from tlx.results.cells import CHOICES, Cell, cells, look
 from tlx.results.collect import Run
+from tlx.results.metrics import direction_of
 from tlx.results.naming import comparable, setting
 from tlx.results.table import Table, build_table, words
 from tlx.results.tuning import tune
+
+CONTROLS = ("scratch_long", "random_features", "shuffled")  # they are compared, but they are no way of transferring
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,7 @@ class Findings:
     @cached_property
     def direction(self) -> str | None:
         """Which way the metric is better, "higher" or "lower"; None when the records do not say or do not agree."""
-        found = {run.record.get("directions", {}).get(self.measure) for run in self._completed()}
-        return found.pop() if len(found) == 1 else None
+        return direction_of([point.cell for point in self.points], self.metric)
 
     @cached_property
     def varying(self) -> list[str]:
@@ -75,10 +77,6 @@ class Findings:
     def series(self) -> list[str]:
         """The names that colours stand for, in the table's order (the baseline first)."""
         return list(dict.fromkeys(point.series for point in self.points))
-
-    def _completed(self) -> Iterator[Run]:
-        for point in self.points:
-            yield from point.cell.completed
 
 
 def findings(

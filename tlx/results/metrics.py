@@ -33,5 +33,6 @@ def direction_of(cells: Sequence[Cell], metric: str) -> str | None:
     """Which way is better, as the records say; None when they do not say or do not agree: then there is no gain."""
     part = metric.rsplit("/", 1)[-1]
     runs = [run for cell in cells for run in cell.completed if run.metric(metric) is not None]
-    found = {run.record.get("directions", {}).get(part) for run in runs}
+    said = [run.record.get("directions", {}) for run in runs]
+    found = {directions.get(metric, directions.get(part)) for directions in said}
     return found.pop() if len(found) == 1 and found <= set(DIRECTIONS) else None

@@ -2,9 +2,10 @@
 
 It alone suffices to run again and to fill every table. Schema 1 holds `identity` (hash of all that can change the
 result), `cell` (the same without the seed), `status`, `choices`, `config` (resolved), `fingerprints`, `metrics` (only
-what the identity determines), `directions` (by the last part of a metric's name: "higher" or "lower"), `counts`,
-`seconds`, `memory` (bytes), `versions`, `machine`, `selection`, `error`, `started` (ISO time), `attempt`, `halvings`
-(of the batch, for want of memory) and `sittings` (when and where it was worked on: one more each time it was taken up).
+what the identity determines), `directions` ("higher" or "lower", by a metric's name or its last part), `plan` (layer
+groups with learning rates, phases with first steps), `counts`, `seconds`, `memory` (bytes), `cost` (operations, speed),
+`versions`, `machine`, `selection`, `error`, `started` (ISO time), `attempt`, `halvings` (of the batch, for
+want of memory) and `sittings` (when and where it was worked on: one more each time it was taken up).
 
 JSON knows no NaN and no infinity. Such a number is stored as null, and `non_finite` names its place and what it was, so
 that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": null}, "non_finite":
@@ -22,7 +23,7 @@ NAME = "record.json"
 KILLED = "Killed"  # the error type of a run whose process was ended from outside
 STATUSES = ("completed", "failed", "interrupted", "running")
 REQUIRED = {"identity": str, "cell": str, "status": str, "choices": dict, "config": dict}
-SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "versions", "machine")
+SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "cost", "versions", "machine")
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:

@@ -43,6 +43,7 @@ class Recording:
         self.directions: dict[str, str] = {}
         self.counts: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
+        self.cost: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.written: dict[str, Any] = {}
 
@@ -102,6 +103,8 @@ class Recording:
 
     def describe(self, module: "TransferModule", data: "Data", frozen: str) -> None:
         """Note what is about to be trained on what."""
+        from tlx.data.sampling import training_length
+
         plan = module.plan
         assert plan is not None
         sizes = {n: p.numel() for n, p in module.named_parameters()}
@@ -126,6 +129,7 @@ class Recording:
         self.details["splits"] = data.spec.part_hashes
         self.details["preprocessing"] = module.backbone.preprocessing.key()
         self.details["frozen"] = {"before": frozen}
+        self.details["plan"] = plan.summary(module.lr, *training_length(self.config, len(data.train)))
 
     def resumes(self, checkpoint: Path | None) -> None:
         """Note whether this sitting goes on from a checkpoint."""
@@ -133,8 +137,10 @@ class Recording:
         self._write("running")
 
     def trained(self, trainer: "L.Trainer") -> None:
-        """Note how long was trained."""
+        """Note how long was trained, and how fast: examples a second include the validations between the epochs."""
         self.counts |= {"steps": trainer.global_step, "epochs": trainer.current_epoch}
+        examples = trainer.current_epoch * self.counts["train_labels"]
+        self.cost["examples_per_second"] = examples / self.seconds["train"] if self.seconds["train"] else 0.0
 
     def add_metrics(self, prefix: str, values: dict[str, float]) -> None:
         """Put {name: value} into the metrics as prefix/name."""
@@ -186,7 +192,8 @@ class Recording:
             "directions": self.directions,
             "counts": self.counts,
             "seconds": self.seconds,
-            "memory": {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
+            "memory": _memory(),
+            "cost": self.cost,
             "versions": versions(),
             "machine": _machine(self.config),
             "selection": self.config["selection"],
@@ -251,6 +258,15 @@ def code_version() -> dict[str, Any]:
         commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
         _CODE.update(code=commit, dirty=bool(git("status", "--porcelain", "tlx", "configs")) if commit else None)
     return _CODE
+
+
+def _memory() -> dict[str, int]:
+    """Peaks of this process in bytes."""
+    peak = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available() and torch.cuda.is_initialized():
+        peak["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    return peak
 
 
 def _machine(config: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from tlx.strategies.freezing import NoFreezing
 from tlx.strategies.learning_rates import Uniform
 from tlx.strategies.lora import LoRA
 
+INITS = ("pretrained", "scratch", "shuffled")
+
 
 class Freezing(Protocol):
     def phases(self, groups: list[LayerGroup]) -> list[Phase]: ...
@@ -26,8 +28,10 @@ class LearningRates(Protocol):
 class TransferStrategy:
     """How we get from initial weights to a solution; `configs/strategy/*.yaml` are presets of its parts.
 
-    `init` is "pretrained" (the model's own weights), "scratch" (random) or "registry:NAME". `lr` is the base learning
-    rate that the preset recommends (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`.
+    `init` is "pretrained" (the model's own weights), "scratch" (random), "shuffled" (the model's own without their
+    order, see `tlx.models.shuffled`) or "registry:NAME". `lr` is the base learning rate that the preset recommends
+    (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`. `longer` multiplies the epochs
+    (`tlx.budget`).
     """
 
     init: str = "pretrained"
@@ -36,13 +40,14 @@ class TransferStrategy:
     learning_rates: LearningRates = field(default_factory=Uniform)
     adapter: LoRA | None = None
     mixout: float | None = None
+    longer: int | None = None
 
     def __post_init__(self) -> None:
-        if self.init not in ("pretrained", "scratch") and not self.init.startswith("registry:"):
-            raise UserError(f"strategy.init={self.init}: allowed are pretrained, scratch and registry:NAME.")
-        if self.init == "scratch" and self.adapter is not None:
+        if self.init not in INITS and not self.init.startswith("registry:"):
+            raise UserError(f"strategy.init={self.init}: allowed are {', '.join(INITS)} and registry:NAME.")
+        if self.init in ("scratch", "shuffled") and self.adapter is not None:
             raise UserError(
-                "an adapter on random weights cannot learn: strategy.init=scratch excludes strategy.adapter."
+                f"an adapter on random weights cannot learn: strategy.init={self.init} excludes strategy.adapter."
             )
         if self.mixout is not None and not 0 <= self.mixout <= 1:
             raise UserError(f"strategy.mixout={self.mixout} is a probability and must lie in [0, 1].")

@@ -65,8 +65,9 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     Raises:
         UserError: it is impossible.
     """
-    from tlx.data.sampling import training_steps
+    from tlx.data.sampling import training_length
     from tlx.loggers import check_loggers
+    from tlx.sharding import check_sharding
     from tlx.train import assemble, make_loaders
 
     _check_trainer(config)
@@ -77,12 +78,11 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     preprocessing = module.backbone.preprocessing
     if augmentation := config["dataset"].get("augmentation"):
         preprocessing.check_augmentation(augmentation)
-    options = config["trainer"]
-    batch_size = options["batch_size"] * options["devices"]
-    total, per_epoch = training_steps(len(data.train), batch_size, options["accumulate"], options["max_epochs"])
+    total, per_epoch = training_length(config, len(data.train))
     assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     check_halving(config, module)
+    check_sharding(config, module)
     try:
         module.make_optimizer(module.plan.optimizer_groups(module, module.lr, module.weight_decay))
     except (TypeError, ValueError) as error:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from tlx import budget
+
 if TYPE_CHECKING:  # `tlx runs` reads progress and needs no plan
     from tlx.sweeps.study import Planned
 
@@ -50,7 +52,7 @@ class StudyProgress:
 
     def start(self, run: "Planned") -> None:
         """A run begins."""
-        epochs = run.config["trainer"]["max_epochs"]
+        epochs = budget.epochs(run.config)
         self._tasks[run.folder] = self.bars.add_task("epochs", total=epochs, note=run.folder.name)
 
     def end(self, run: "Planned") -> None:

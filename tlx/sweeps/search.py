@@ -249,7 +249,7 @@ def _metric(options: SearchOptions, config: dict[str, Any]) -> tuple[str, str]:
         UserError: one that is computed from test labels, or that the runs will not have.
     """
     from tlx.instantiate import instantiate
-    from tlx.tasks.classification import DIRECTIONS
+    from tlx.tasks.metrics import direction
 
     dataset = instantiate(config["dataset"], "dataset")
     allowed = [f"val/{name}" for name in [*dataset.metrics, "loss"]]
@@ -261,4 +261,4 @@ def _metric(options: SearchOptions, config: dict[str, Any]) -> tuple[str, str]:
         )
     if metric not in allowed:
         raise unknown("hydra.sweeper.metric", metric, allowed)
-    return metric, DIRECTIONS[metric.removeprefix("val/")]
+    return metric, direction(metric.removeprefix("val/"))

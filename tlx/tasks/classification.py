@@ -1,29 +1,21 @@
 """Classification: a linear head on pooled features, cross-entropy, and accuracy-like metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torchmetrics.classification as tm
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from tlx.distributed import gather, world_size
-from tlx.errors import UserError, unknown
-
-METRICS: dict[str, Callable[[int], Metric]] = {
-    "accuracy": lambda n: tm.MulticlassAccuracy(n, average="micro"),
-    "macro_f1": lambda n: tm.MulticlassF1Score(n, average="macro"),
-    "balanced_accuracy": lambda n: tm.MulticlassAccuracy(n, average="macro"),
-    "matthews": lambda n: tm.MulticlassMatthewsCorrCoef(n),
-}
+from tlx.errors import UserError
+from tlx.tasks.metrics import make
 
 
 class Classification(nn.Module):
     """Head, loss and metrics for single-label classification.
 
-    features (B, D) → logits (B, classes) through dropout and one linear layer. All its metrics are higher-is-better
-    scores; the loss is mean cross-entropy in nats.
+    features (B, D) → logits (B, classes) through dropout and one linear layer. The loss is mean cross-entropy in nats;
+    `tlx.tasks.metrics` knows the metrics and which way each is better.
 
     Raises:
         UserError: an unknown metric, or fewer than two classes.
@@ -36,8 +28,7 @@ class Classification(nn.Module):
         if len(label_names) < 2:
             raise UserError(f"classification needs two classes or more; the labels are {list(label_names)}.")
         for name in metrics:
-            if name not in METRICS:
-                raise unknown("metric", name, METRICS)
+            make(name, len(label_names))
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(feature_dim, len(label_names)))
         self.metric_names = tuple(metrics)
         self.classes = len(label_names)
@@ -84,9 +75,5 @@ class ClassificationMeter:
 
     def compute(self) -> dict[str, float]:
         logits, labels = self.predictions()
-        result = {name: float(METRICS[name](self.classes)(logits, labels)) for name in self.names}
+        result = {name: float(make(name, self.classes)(logits, labels)) for name in self.names}
         return result | {"loss": float(nn.functional.cross_entropy(logits, labels))}
-
-
-# Which way is better, by a metric's last name: the record carries it, so that a gain is always positive = better.
-DIRECTIONS = dict.fromkeys(METRICS, "higher") | {"loss": "lower"}

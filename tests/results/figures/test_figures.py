@@ -71,6 +71,9 @@ def test_sample_efficiency_needs_two_sizes(rich_study, study) -> None:
         (20, "2_per_class", 3),
         (100, "10_per_class", 3),
     ]
+    said = [note for note in shown.notes if "scratch needs" in note]  # tlx.results.sample_efficiency says it
+    assert any(note.startswith("gradual_unfreezing reaches scratch's score on 100 labels") for note in said)
+    assert not any(note.startswith("shuffled") for note in said)
     alone = study.beside("alone")
     alone.runs("full", [0.1, 0.2], counts={"train_labels": 20})
     assert "dataset.train_size=" in reason("sample-efficiency", alone)
@@ -92,7 +95,7 @@ def test_controls_take_the_gain_apart(study) -> None:
     assert "scratch_long" in shown.notes[1]
     bare = study.beside("bare")
     bare.runs("full", [0.5])
-    assert "strategy=scratch,full,shuffled" in reason("controls", bare)
+    assert "strategy=scratch,full,scratch_long,random_features,shuffled" in reason("controls", bare)
 
 
 def test_forgetting_against_gain(rich_study, study) -> None:
@@ -112,7 +115,7 @@ def test_drift_is_one_minus_cka_in_the_order_of_the_plan(rich_study, study) -> N
     full = [row for row in shown.panels["2_per_class"] if row["series"] == "full"]
     assert [row["group"] for row in full] == ["stem", "block1", "block2", "block3"]
     assert [row["drift"] for row in full] == pytest.approx([0.0, 0.08, 0.16, 0.24])
-    assert "cka/" in reason("drift", _bare(study))
+    assert "measures=[drift]" in reason("drift", _bare(study))
 
 
 def test_unfreezing_draws_equal_schedules_once(rich_study, study) -> None:

@@ -14,7 +14,7 @@ from tlx.results.statistics.examples import (
     metric_of,
     resampled,
 )
-from tlx.tasks.classification import METRICS as TASK_METRICS
+from tlx.tasks.metrics import make
 
 
 def scored(seed: int, runs: int = 3, examples: int = 200, classes: int = 4, skill: float = 0.7) -> Scored:
@@ -33,7 +33,7 @@ def test_torchmetrics(metric: str) -> None:
     if metric == "loss":
         assert ours[0] == pytest.approx(data.losses.mean(axis=1))
         return
-    theirs = TASK_METRICS[metric](4)
+    theirs = make(metric, 4)
     for run, predicted in enumerate(data.predicted):
         expected = float(theirs(torch.from_numpy(predicted), torch.from_numpy(data.labels)))
         assert ours[0, run] == pytest.approx(expected, abs=1e-6)

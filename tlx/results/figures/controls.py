@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tlx.results.baseline import baselines
 from tlx.results.cells import seed_names
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
-from tlx.results.findings import Findings
+from tlx.results.findings import CONTROLS, Findings, named
 from tlx.results.gains import gains
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ PARTS = (
     ("features, frozen", "feature_extraction", "random_features"),
     ("extra compute", "scratch_long", "scratch"),
 )
-CONTROLS = ("shuffled", "random_features", "scratch_long")
 
 
 class Controls(Figure):
@@ -111,6 +110,4 @@ class Controls(Figure):
 
 
 def _panel(row: Row, findings: Findings) -> str:
-    from tlx.results.findings import named
-
     return ", ".join(named(key, row[key]) for key in findings.varying if key != "strategy" and key != "strategy.init")

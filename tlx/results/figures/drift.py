@@ -34,8 +34,8 @@ class Drift(Figure):
                     rows.append({**row, "drift": 1 - fmean(scores), "n": len(scores)})
         if not rows:
             raise Absent(
-                "no record compares the features before and after: runs that start from pretrained weights record "
-                "cka/<layer group> once drift is measured (source measures; scratch has nothing to drift from)."
+                "no record compares the features before and after adaptation: run the study with measures=[drift] "
+                "(scratch has nothing to drift from)."
             )
         notes = ["1 − linear CKA between the features before and after adaptation, mean over seeds: 0 is unchanged."]
         series = [name for name in findings.series if any(row["series"] == name for row in rows)]

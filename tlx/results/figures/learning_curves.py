@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlx.results.curves import columns, mean_curve
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings
+from tlx.results.mean_curve import columns, mean_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

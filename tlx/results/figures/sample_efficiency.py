@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlx.errors import UserError
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
-from tlx.results.findings import Findings, named
+from tlx.results.findings import CONTROLS, Findings, named
+from tlx.results.sample_efficiency import sample_efficiency
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+SENTENCES = 8  # more than that nobody reads under a figure
 
 
 class SampleEfficiency(Figure):
@@ -38,6 +42,7 @@ class SampleEfficiency(Figure):
             )
         rows.sort(key=lambda row: row["labels"])
         notes = [f"{findings.metric} by training labels (log scale): mean over seeds, bar ± one standard deviation."]
+        notes += _labels_needed(findings)
         names = list(dict.fromkeys(row["series"] for row in rows))
         names.sort(key=lambda name: findings.series.index(name) if name in findings.series else 0)
         return Picture(rows, notes, names, findings.table.baseline, "training labels", findings.metric)
@@ -93,3 +98,21 @@ class SampleEfficiency(Figure):
             axes.minorticks_off()
         axes.set(xlabel=picture.x, ylabel=picture.y)
         axes.set_ylim(picture.span("mean", "low", "high"))
+
+
+def _labels_needed(findings: Findings) -> list[str]:
+    """How many labels each strategy needs for what the baseline makes of all of its own; [] where nothing tells."""
+    if findings.table.baseline is None or findings.series_key != "strategy":
+        return []
+    runs = [run for point in findings.points for run in point.cell.runs]
+    try:
+        found = sample_efficiency(runs, findings.metric, findings.table.baseline)
+    except UserError:
+        return []
+    several = [k for k in findings.varying if k not in ("strategy", "train_size")]
+    found = [one for one in found if str(one.settings["strategy"]) not in CONTROLS]
+    if len(found) > SENTENCES:
+        return [f"tlx.results.sample_efficiency tells for each of {len(found)} curves how many labels it needs."]
+    return [
+        ": ".join([*(named(k, one.settings[k]) for k in several if k in one.settings), one.sentence]) for one in found
+    ]

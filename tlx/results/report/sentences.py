@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tlx.results.findings import Findings, named
+from tlx.results.findings import CONTROLS, Findings, named
 from tlx.results.layout import interval
 from tlx.results.naming import written
 
-CONTROLS = ("scratch_long", "random_features", "shuffled")  # they are compared, but they are no way of transferring
 FEW = 3  # names that a sentence lists
 
 

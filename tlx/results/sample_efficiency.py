@@ -1,0 +1,151 @@
+"""Sample efficiency: how many labels a strategy needs for a score, and how many times as many scratch needs."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from tlx.errors import UserError
+from tlx.results.baseline import OWN
+from tlx.results.cells import CHOICES, Cell, cells, distinguishing, look, seed_names
+from tlx.results.collect import Run
+from tlx.results.metrics import direction_of, metric_names
+from tlx.results.naming import under
+from tlx.results.statistics.crossing import Crossing, crossing
+
+if TYPE_CHECKING:
+    import pandas
+
+SIZE = ("train_size", "dataset.train_size")
+
+
+@dataclass(frozen=True)
+class LabelsNeeded:
+    """One strategy's learning curve over `train_size` and where it reaches the goal.
+
+    `goal` is a score, or None where each seed's goal is scratch's own score on `most` labels, the most that scratch was
+    given; then `ratio` (with an interval) says how many times as many labels scratch needs as this strategy.
+    """
+
+    settings: dict[str, Any]
+    metric: str
+    curve: dict[float, float]
+    goal: float | None
+    most: float | None
+    crossing: Crossing
+
+    @property
+    def ratio(self) -> tuple[float | None, float | None, float | None]:
+        """(ratio, low, high), None where the labels are not known; a lower bound where `crossing.at_most`."""
+        if self.most is None:
+            return None, None, None
+        c = self.crossing
+        return tuple(self.most / labels if labels else None for labels in (c.labels, c.high, c.low))  # type: ignore[return-value]
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        who, c = str(self.settings["strategy"]), self.crossing
+        what = f"scratch's score on {self.most:.0f} labels" if self.goal is None else f"{self.metric} {self.goal:g}"
+        if c.labels is None:
+            return f"{who} does not reach {what} with up to {max(self.curve):.0f} labels."
+        bounds = f" [{_number(c.low)}, {_number(c.high)}]" if not c.at_most else ""
+        text = f"{who} reaches {what} with {'at most ' if c.at_most else ''}{c.labels:.0f} labels{bounds}"
+        ratio, low, high = self.ratio
+        if ratio is None:
+            return f"{text}."
+        bounds = f" [{_number(low, 1)}, {_number(high, 1)}]" if not c.at_most else ""
+        return f"{text}: scratch needs {'at least ' if c.at_most else ''}{ratio:.1f}{bounds} times as many."
+
+
+def sample_efficiency(
+    runs: Iterable[Run], metric: str = "test/accuracy", baseline: str = "scratch", goal: float | None = None
+) -> list[LabelsNeeded]:
+    """The labels that each strategy needs, from runs that differ in `train_size`; sizes are labels as counted.
+
+    Args:
+        metric: as in the records; `accuracy` is taken for `test/accuracy`.
+        baseline: the strategy whose score on its most labels is the goal, seed by seed, where no `goal` is given.
+        goal: a score to reach; the baseline is then one curve among the others.
+
+    Raises:
+        UserError: no curve of two sizes or more; no baseline to compare with; a metric without a direction.
+    """
+    found = [cell for cell in cells(runs) if cell.completed]
+    (name,) = metric_names(found, [metric])
+    direction = direction_of(found, name)
+    if direction is None:
+        raise UserError(f"the records do not say whether higher or lower {name} is better: no score is a goal.")
+    sign = 1.0 if direction == "higher" else -1.0
+    keys = [key for key in [*CHOICES, *distinguishing(found, seed_names(found))] if key not in SIZE]
+    curves: dict[tuple, dict[float, Cell]] = defaultdict(dict)
+    for cell in found:
+        if cell.scores(name):
+            curves[look(cell, keys)][_labels(cell)] = cell
+    curves = {key: by_size for key, by_size in curves.items() if len(by_size) > 1}
+    if not curves:
+        raise UserError(
+            "sample efficiency needs the same cells with two numbers of labels or more: sweep "
+            "dataset.train_size=2_per_class,10_per_class."
+        )
+    result = []
+    for by_size in curves.values():
+        example = next(iter(by_size.values()))
+        reference = None if goal is not None else _reference(example, curves.values(), keys, baseline)
+        if goal is None and reference is None:
+            continue
+        most = max(reference) if reference else None
+        goals = reference[most].scores(name) if reference and most else {}
+        distances = {
+            size: {
+                seed: sign * (score - (goal if goal is not None else goals[seed]))
+                for seed, score in cell.scores(name).items()
+                if goal is not None or seed in goals
+            }
+            for size, cell in by_size.items()
+        }
+        means = {size: fmean(cell.scores(name).values()) for size, cell in sorted(by_size.items())}
+        settings = {key: example.value(key) for key in keys}
+        result.append(LabelsNeeded(settings, name, means, goal, most, crossing(distances)))
+    if not result:
+        raise UserError(
+            f"no {baseline} runs to take a goal from: add strategy={baseline} to the sweep, or give a score as goal."
+        )
+    return sorted(result, key=lambda one: [str(value) for value in one.settings.values()])
+
+
+def efficiency_frame(found: Sequence[LabelsNeeded]) -> "pandas.DataFrame":
+    """One row a curve: its settings, labels, labels_low, labels_high, at_most, ratio, ratio_low, ratio_high, n."""
+    import pandas
+
+    rows = []
+    for one in found:
+        ratio, low, high = one.ratio
+        c = one.crossing
+        row = one.settings | {"labels": c.labels, "labels_low": c.low, "labels_high": c.high, "at_most": c.at_most}
+        rows.append(row | {"ratio": ratio, "ratio_low": low, "ratio_high": high, "n": c.n})
+    return pandas.DataFrame(rows)
+
+
+def _reference(cell: Cell, curves: Iterable[dict[float, Cell]], keys: Sequence[str], baseline: str) -> dict | None:
+    """The curve of the baseline of `cell`: equal in everything but the strategy's own settings."""
+    if cell.value("strategy") == baseline:
+        return None
+    shared = [key for key in keys if not under(key, OWN)]
+    fitting = [
+        by_size
+        for by_size in curves
+        if (other := next(iter(by_size.values()))).value("strategy") == baseline
+        and look(other, shared) == look(cell, shared)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _labels(cell: Cell) -> float:
+    """The training labels of the cell's runs, as they counted them."""
+    return fmean(run.record["counts"]["train_labels"] for run in cell.completed)
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"
