@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlx.results.best import UNDECIDED, WORSE
 from tlx.results.cells import Cell
 from tlx.results.gains import LEVEL
 from tlx.results.naming import amount
 from tlx.results.selection import SELECTIONS
 from tlx.results.statistics.examples import binomial_margin
+from tlx.results.warnings import named
 
 
 def notes(
@@ -44,6 +46,19 @@ def notes(
         if "seconds" in shown:
             said.append("Seconds: median of a run.")
     return said
+
+
+def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
+    """Which rows have a lower mean than the best of their kind and cannot be told from it."""
+    near = [cell for cell in cells if standing.get(cell.id) == UNDECIDED]
+    if not near:
+        return []
+    tests = sum(said in (UNDECIDED, WORSE) for said in standing.values())
+    corrected = f", Holm's correction over {tests} of them" if tests > 1 else ""
+    return [
+        f"Not distinguishable from the best of the same model, data set and size (paired t tests{corrected}): "
+        f"{named(near)}."
+    ]
 
 
 def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
 from tlx.results.baseline import Partners, partners
+from tlx.results.best import UNDECIDED
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
 from tlx.results.gains import Gain, corrected_level, gains
@@ -27,8 +28,6 @@ from tlx.results.warnings import named, warnings
 
 if TYPE_CHECKING:
     import pandas
-
-UNDECIDED = "not distinguishable"
 
 
 @dataclass(frozen=True)
