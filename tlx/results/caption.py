@@ -35,7 +35,7 @@ def notes(
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
         said += _on_tests(rows, baseline, fraction(rows, direction))
-    if metrics[0].endswith("/accuracy"):
+    if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
     modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
     if modes:
