@@ -37,15 +37,19 @@ def notes(
         said += _on_tests(rows, baseline, fraction(rows, direction))
     if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
-    modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
-    if modes:
-        said.append(f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}.")
+    said += selection_note(cells)
     if not scores_only:
         if "forgetting" in shown:
             said.append("Forgetting: source score before minus after.")
         if "seconds" in shown:
             said.append("Seconds: median of a run.")
     return said
+
+
+def selection_note(cells: Sequence[Cell]) -> list[str]:
+    """By what the checkpoints that were tested had been chosen."""
+    modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
+    return [f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}."] if modes else []
 
 
 def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
