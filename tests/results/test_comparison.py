@@ -68,6 +68,8 @@ def test_the_numbers(study) -> None:
     assert row["verdict"] == "lora is better"
     assert compare(study, "full", "lora").pairs[0].verdict == "lora is better"
     assert "Holm" not in str(found)
+    for said in ("standard deviation (ddof 1), n = 5 paired seeds (0, 1, 2, 3, 4)", "Selection: best (checkpoint with"):
+        assert said in str(found)
 
 
 def test_permutation_where_it_can_decide(study) -> None:

@@ -55,11 +55,11 @@ def test_latex(small) -> None:
     assert r"\textbf{0.733} & $\pm$ & 0.115 (3) & $+0.200$ & [$-0.048$, $+0.448$]" in text
     assert r"100 \%" in text and r"{llllr@{ }c@{ }lr@{ }lrrrr}" in text
     assert r"\multicolumn{3}{c}{test/accuracy} & \multicolumn{2}{c}{gain over scratch} & forgetting" in text
-    assert r"0.533 & $\pm$ & 0.058 (3) & -- &  & --" in text  # scratch is not the best and has no gain
+    assert r"\underline{0.533} & $\pm$ & 0.058 (3) & -- &  & --" in text  # three seeds cannot tell it from the best
     assert text.count("{") == text.count("}")
     rows = [line for line in text.splitlines() if line.startswith("tiny")]
     assert {line.count("&") for line in rows} == {12}
-    assert "Bold: the best mean of each model, data set and size." in text
+    assert "Bold: the best mean of each model, data set and size; underlined: not" in text
     for said in ("n = 3", "ddof 1", "test/accuracy as mean", "Selection: best", r"paired t test has p $\leq$ 0.05"):
         assert said in text
 
@@ -96,6 +96,7 @@ def test_html_is_one_page_that_escapes_everything(study) -> None:
         assert tags.count(tag) == tags.count(f"/{tag}") > 0, tag
     assert tags.count("table") == 2 and tags.count("tr") == 2 + 3
     assert '<p class="warning">Warning: ' in text and "<strong>0.733 ± 0.115 (3)</strong>" in text
+    assert "<u>0.700 ± 0.000 (3)</u>" in text
 
 
 def test_csv_is_flat_and_whole(small) -> None:

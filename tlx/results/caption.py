@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlx.results.best import UNDECIDED, WORSE
 from tlx.results.cells import Cell
 from tlx.results.gains import LEVEL
 from tlx.results.naming import amount
 from tlx.results.selection import SELECTIONS
 from tlx.results.statistics.examples import binomial_margin
+from tlx.results.warnings import named
 
 
 def notes(
@@ -33,17 +35,34 @@ def notes(
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
         said += _on_tests(rows, baseline, fraction(rows, direction))
-    if metrics[0].endswith("/accuracy"):
+    if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
-    modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
-    if modes:
-        said.append(f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}.")
+    said += selection_note(cells)
     if not scores_only:
         if "forgetting" in shown:
             said.append("Forgetting: source score before minus after.")
         if "seconds" in shown:
             said.append("Seconds: median of a run.")
     return said
+
+
+def selection_note(cells: Sequence[Cell]) -> list[str]:
+    """By what the checkpoints that were tested had been chosen."""
+    modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
+    return [f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}."] if modes else []
+
+
+def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
+    """Which rows have a lower mean than the best of their kind and cannot be told from it."""
+    near = [cell for cell in cells if standing.get(cell.id) == UNDECIDED]
+    if not near:
+        return []
+    tests = sum(said in (UNDECIDED, WORSE) for said in standing.values())
+    corrected = f", Holm's correction over {tests} of them" if tests > 1 else ""
+    return [
+        f"Not distinguishable from the best of the same model, data set and size (paired t tests{corrected}): "
+        f"{named(near)}."
+    ]
 
 
 def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:

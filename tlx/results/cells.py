@@ -91,10 +91,14 @@ class Cell:
 
     def outliers(self, metric: str) -> dict[Any, str]:
         """Seeds whose score does not belong to the others, with the reason (`tlx.results.statistics.outliers`)."""
-        scores = self.scores(metric)
-        chance = chance_score(metric.rsplit("/", 1)[-1], len(self.example.record.get("labels") or ()))
-        bounded = chance is not None or metric.endswith("accuracy")
-        return outliers(scores, self.count("test_labels") if bounded else None, chance)
+        split, _, name = metric.rpartition("/")
+        counts = {"test": "test_labels", "val": "selection_labels"}  # what the scores of these parts were computed from
+        chance = None
+        examples = self.count(counts[split]) if split in counts else None
+        if examples:
+            chance = chance_score(name, len(self.example.record.get("labels") or ()))
+        bounded = chance is not None or name.endswith("accuracy")
+        return outliers(self.scores(metric), examples if bounded else None, chance)
 
     def scores(self, metric: str) -> dict[Any, float]:
         """Seed → score over the completed runs that have a finite one."""

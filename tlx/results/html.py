@@ -23,7 +23,10 @@ def to_html(table: Table) -> str:
 
 
 def html_table(table: Table) -> str:
-    """The table and its caption as a fragment: one `<table>` a section, the best in `<strong>`, notes as paragraphs."""
+    """The table and its caption as a fragment: one `<table>` a section, notes as paragraphs.
+
+    The best score is in `<strong>`, those not distinguishable from it are in `<u>`.
+    """
     found = blocks(table)
     parts = [_block(block) for block in found]
     for note in [*table.notes, *([BEST] if any(block.best for block in found) else [])]:
@@ -40,7 +43,11 @@ def _block(block: Block) -> str:
         cells = []
         for column, (text, kind) in enumerate(zip(line, kinds, strict=True)):
             shown = escape(text)
-            cells.append(f"<td{kind}>{f'<strong>{shown}</strong>' if (number, column) in block.best else shown}</td>")
+            if (number, column) in block.best:
+                shown = f"<strong>{shown}</strong>"
+            elif (number, column) in block.near:
+                shown = f"<u>{shown}</u>"
+            cells.append(f"<td{kind}>{shown}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>\n")
     title = f"<h2>{escape(block.title)}</h2>\n" if block.title else ""
     return (

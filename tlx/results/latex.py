@@ -46,7 +46,8 @@ def _line(block: Block, number: int) -> str:
     cells: list[str] = []
     for column, (text, kind) in enumerate(zip(block.lines[number], block.kinds, strict=True)):
         if kind == SCORE:
-            cells += _score(text, (number, column) in block.best)
+            place = number, column
+            cells += _score(text, r"\textbf" if place in block.best else r"\underline" if place in block.near else "")
         elif kind == GAIN:
             gain, _, ends = text.partition(" ")
             cells += [_signed(gain), _signed(ends)]
@@ -56,12 +57,12 @@ def _line(block: Block, number: int) -> str:
     return ("{}" if line.startswith("[") else "") + line + r" \\"  # \\ would take a bracket for its argument
 
 
-def _score(text: str, best: bool) -> list[str]:
+def _score(text: str, command: str) -> list[str]:
     """`0.913 ± 0.012 (5)†` as three cells."""
     mean, _, rest = text.partition(" ")
     sign, std = (r"$\pm$", rest[2:]) if rest.startswith("± ") else ("", rest)
     shown = escape(mean)
-    return [rf"\textbf{{{shown}}}" if best else shown, sign, escape(std)]
+    return [f"{command}{{{shown}}}" if command else shown, sign, escape(std)]
 
 
 def _signed(text: str) -> str:

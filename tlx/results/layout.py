@@ -6,6 +6,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from tlx.results.best import GROUP, UNDECIDED
 from tlx.results.naming import NONE, comparable, setting
 from tlx.results.statistics.verdict import HELPS, HURTS
 from tlx.results.table import Table
@@ -13,7 +14,7 @@ from tlx.results.table import Table
 ARROWS = {HELPS: " ↑", HURTS: " ↓"}  # the verdict in a grid, which has no column for it
 
 
-BEST = "Bold: the best mean of each model, data set and size."
+BEST = "Bold: the best mean of each model, data set and size; underlined: not distinguishable from it."
 KEY, SCORE, GAIN, PLAIN = "key", "score", "gain", "plain"  # kinds of columns
 
 
@@ -21,7 +22,8 @@ KEY, SCORE, GAIN, PLAIN = "key", "score", "gain", "plain"  # kinds of columns
 class Block:
     """One rectangle of text: `header`, `kinds` and `lines` of equal length, the first `keys` columns being settings.
 
-    `best` holds the places (line, column) of the best mean among the strategies of one model, data set and size.
+    `best` holds the places (line, column) of the best mean among the strategies of one model, data set and size, `near`
+    those that are not distinguishable from it.
     """
 
     title: str
@@ -31,6 +33,7 @@ class Block:
     keys: int
     metric: str
     best: set[tuple[int, int]]
+    near: set[tuple[int, int]]
 
 
 def blocks(table: Table, arrows: bool = False) -> list[Block]:
@@ -57,6 +60,11 @@ def blocks(table: Table, arrows: bool = False) -> list[Block]:
                 for column, (name, kind, _) in enumerate(columns)
                 if kind == SCORE and id(row) in winners[name]
             },
+            {
+                (line, keys)
+                for line, row in enumerate(rows)
+                if row["against_best"] == UNDECIDED and id(row) not in winners[table.metric]
+            },
         )
         for title, rows in _sections(table)
     ]
@@ -69,7 +77,7 @@ def best_rows(table: Table, metric: str) -> set[int]:
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for row in table.rows:
         if row[name] is not None:
-            groups.setdefault(tuple(comparable(row[key]) for key in ("model", "dataset", "train_size")), []).append(row)
+            groups.setdefault(tuple(comparable(row[key]) for key in GROUP), []).append(row)
     best = {"higher": max, "lower": min}.get(direction or "")
     if best is None:
         return set()
@@ -139,8 +147,14 @@ def _grid(table: Table, metric: str) -> Block:
     best = {
         (i, keys + j) for i, line in enumerate(grid.places) for j, row in enumerate(line) if row and id(row) in winners
     }
+    near = {
+        (i, keys + j)
+        for i, line in enumerate(grid.places)
+        for j, row in enumerate(line)
+        if row and first and row["against_best"] == UNDECIDED
+    }
     kinds = [KEY] * keys + [SCORE] * len(across)
-    return Block(metric, [*grid.down, *across], kinds, lines, keys, metric, best)
+    return Block(metric, [*grid.down, *across], kinds, lines, keys, metric, best, near - best)
 
 
 def _score(
