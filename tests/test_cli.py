@@ -37,7 +37,10 @@ def finished(tlx) -> Path:
 
 
 def test_little_verbs_import_little(finished: Path) -> None:
-    for words in (["--help"], ["train", "--help"], ["table", str(finished)], ["runs", str(finished)]):
+    page, figure = (str(finished / name) for name in ("report.html", "seeds.svg"))
+    little = [["--help"], ["train", "--help"], ["table", str(finished)], ["runs", str(finished)]]
+    little += [["report", str(finished), "-o", page], ["plot", "seeds", str(finished), "-o", figure]]
+    for words in little:
         done, heavy = in_a_process(*words)
         assert done.returncode == 0, done.stderr
         assert not heavy, (words, heavy)
