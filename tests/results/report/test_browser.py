@@ -1,5 +1,6 @@
 """The page in a real browser: its charts, sorting, filtering, tooltips, dark mode, and names that try to be markup."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,20 @@ def test_many_panels_are_chosen_from(browser, study, tmp_path: Path) -> None:
     )
     browser.until(lambda: browser.js("document.querySelectorAll('#seeds svg.marks').length") == 1, "the other panel")
     assert browser.text("#seeds h3") == "set5"
+
+
+@pytest.mark.slow
+def test_a_thousand_runs(browser, study, full_study, tmp_path: Path) -> None:
+    for dataset in ("digits", "trec", "fsdd", "caltech20"):
+        for model in ("tiny_vision", "minilm"):
+            full_study(study, seeds=5, sizes=(2, 10, 25), dataset=dataset, model=model)
+    file = tmp_path / "report.html"
+    start = time.process_time()  # of this process: others may be busy here
+    size = write_report(study.folder, file)
+    assert time.process_time() - start < 20
+    assert size < 5e6
+    browser.size()
+    browser.open(file)
+    assert len(browser.js("data.runs")) == 976
+    assert browser.js("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd") < 2000
+    assert not browser.complaints

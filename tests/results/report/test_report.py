@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -72,18 +71,6 @@ def test_nothing_is_fetched(rich_study, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", own)
     policy = html.unescape(re.search(r'Content-Security-Policy" content="(.*?)"', own)[1])
     assert policy.startswith("default-src 'none'; ") and "unsafe-eval" not in policy and "http" not in policy
-
-
-@pytest.mark.slow
-def test_a_thousand_runs(study, full_study, tmp_path: Path) -> None:
-    for dataset in ("digits", "trec", "fsdd", "caltech20"):
-        for model in ("tiny_vision", "minilm"):
-            full_study(study, seeds=5, sizes=(2, 10, 25), dataset=dataset, model=model)
-    start = time.perf_counter()
-    text = page(study, tmp_path)
-    assert time.perf_counter() - start < 20
-    assert len(text.encode()) < 5e6
-    assert len(data(text)["runs"]) == 976
 
 
 def test_verdicts(study) -> None:
