@@ -15,18 +15,21 @@ from tlx.results.warnings import named
 def notes(
     cells: Sequence[Cell],
     metrics: Sequence[str],
-    direction: str | None,
+    directions: Mapping[str, str | None],
     rows: Sequence[Mapping[str, Any]],
     baseline: str | None,
     scores_only: bool,
 ) -> list[str]:
     """Sentences on the metric, the spread, the tests and the selection, and unless `scores_only` on other columns."""
-    better = f", {direction} is better" if direction else ""
+    direction = directions[metrics[0]]
+    same = len({directions[metric] for metric in metrics}) == 1
+    better = f", {direction} is better" if direction and same else ""
+    scores = [f"{m} ({directions[m]} is better)" if directions[m] and not same else m for m in metrics]
     numbers = sorted({row["n"] for row in rows if row["n"]})
     if not numbers:
         return [f"No completed run has {' or '.join(metrics)} yet."]
     seeds = f"n = {numbers[0]}" if len(numbers) == 1 else f"n = {numbers[0]} to {numbers[-1]}"
-    said = [f"{', '.join(metrics)} as mean ± standard deviation over seeds (ddof 1), (n) in brackets; {seeds}{better}."]
+    said = [f"{', '.join(scores)} as mean ± standard deviation over seeds (ddof 1), (n) in brackets; {seeds}{better}."]
     shown = {name for row in rows for name, value in row.items() if value is not None}
     if "gain" in shown:
         if not scores_only:

@@ -1,6 +1,6 @@
 """A table as lines of text: which columns are shown, and how each number is written for people."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -14,7 +14,6 @@ from tlx.results.table import Table
 ARROWS = {HELPS: " ↑", HURTS: " ↓"}  # the verdict in a grid, which has no column for it
 
 
-BEST = "Bold: the best mean of each model, data set and size; underlined: not distinguishable from it."
 KEY, SCORE, GAIN, PLAIN = "key", "score", "gain", "plain"  # kinds of columns
 
 
@@ -68,6 +67,14 @@ def blocks(table: Table, arrows: bool = False) -> list[Block]:
         )
         for title, rows in _sections(table)
     ]
+
+
+def best_note(table: Table, found: Sequence[Block]) -> list[str]:
+    """What bold and underlined scores are, for formats that have them."""
+    if not any(block.best for block in found):
+        return []
+    where = f" in {table.metric}" if len(table.metrics) > 1 else ""
+    return [f"Bold: the best mean of each model, data set and size; underlined: not distinguishable from it{where}."]
 
 
 def best_rows(table: Table, metric: str) -> set[int]:

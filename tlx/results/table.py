@@ -112,7 +112,7 @@ def build_table(
     standing = against_best(order, names[0], direction)
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), level, standing.get(cell.id)) for cell in order]
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
-    notes = caption.notes(order, names, direction, table_rows, reference, scores_only=grid is not None) + tuned.notes
+    notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.on_best(order, standing)
     notes += warnings(order, names[0], runs, direction, reference, partners)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
