@@ -124,6 +124,23 @@ def test_a_sure_difference_on_a_small_test_set(study) -> None:
     assert "another test set of this size could say otherwise" in str(found)
 
 
+def test_the_same_interval_in_a_table(study) -> None:
+    rng = np.random.default_rng(1)
+    full = rng.random((5, 300)) < 0.8
+    with_predictions(study, "full", full)
+    with_predictions(study, "lora", full | (rng.random((5, 300)) < 0.3))
+    study.runs("mixout", [0.1, 0.2, 0.1, 0.2, 0.3])
+    runs = r.collect(study.folder)
+    table = r.build_table(runs, baseline="full", examples=True)
+    lora = next(row for row in table.rows if row["strategy"] == "lora")
+    assert (lora["examples_low"], lora["examples_high"]) == compare(study).pairs[0].examples
+    assert f"| [+{lora['examples_low']:.3f}, +" in r.render(table) and "other examples" in r.render(table)
+    assert "Other examples: the gain's 95 % interval when the test examples are drawn anew" in table.caption
+    assert "test examples of 1 gains could not be resampled; the first:" in table.caption
+    plain = r.build_table(runs, baseline="full")
+    assert all(row["examples_low"] is None for row in plain.rows) and "other examples" not in r.render(plain)
+
+
 def test_why_examples_are_not_resampled(study) -> None:
     study.runs("full", BASE)
     study.runs("lora", [b + 0.1 * i for i, b in enumerate(BASE)])

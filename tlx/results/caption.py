@@ -68,6 +68,25 @@ def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
     ]
 
 
+def on_draws(problems: Sequence[str | None], hidden: bool) -> list[str]:
+    """What the intervals over test examples are, and why some are missing.
+
+    Args:
+        problems: one a gain; None where it has its interval.
+        hidden: whether the table is a grid, which has no column for them.
+    """
+    said = []
+    if not hidden and any(problem is None for problem in problems):
+        said.append(
+            "Other examples: the gain's 95 % interval when the test examples are drawn anew (the same for both sides "
+            "and all seeds) and the trained models stay."
+        )
+    missing = [problem for problem in problems if problem]
+    if missing:
+        said.append(f"Warning: test examples of {len(missing)} gains could not be resampled; the first: {missing[0]}.")
+    return said
+
+
 def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:
     """Whether the scores are shares, so that their differences may be told in points."""
     return direction == "higher" and all(0 <= row["mean"] <= 1 for row in rows if row["mean"] is not None)

@@ -118,6 +118,8 @@ def _columns(table: Table, arrows: bool) -> list[tuple[str, str, Callable[[Mappi
     if "gain" in held:
         over = f"gain over {table.baseline}"
         columns.append((over, GAIN, lambda row: interval(row["gain"], row["gain_low"], row["gain_high"])))
+        if "examples_low" in held:
+            columns.append(("other examples", PLAIN, lambda row: bounds(row["examples_low"], row["examples_high"])))
         if not arrows:
             columns.append(("verdict", PLAIN, lambda row: row["verdict"] or NONE))
     if "forgetting" in held:
@@ -192,6 +194,11 @@ def interval(gain: float | None, low: float | None, high: float | None) -> str:
     if gain is None or low is None or high is None:
         return number(gain, "+.3f")
     return f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """`[+0.052, +0.161]`."""
+    return NONE if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def number(value: float | None, form: str) -> str:
