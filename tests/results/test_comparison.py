@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import tlx.results as r
+from tlx.cli import main
 from tlx.errors import UserError
 from tlx.results.comparison_text import render
 
@@ -274,10 +275,19 @@ def test_formats(study) -> None:
         render(found, "latex")
 
 
-def test_the_command_line(study, tlx) -> None:
+def test_the_command_line(study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     study.runs("full", BASE)
     study.runs("lora", [b + i / 100 for i, b in enumerate(BASE)])
-    outcome = tlx("table", str(study.folder), "--compare", "lora", "full")
-    assert outcome.code == 0 and outcome.out == str(compare(study))
-    assert "Did you mean 'lora'" in tlx("table", str(study.folder), "--compare", "lor", "full").complaint
-    assert "one metric" in tlx("table", str(study.folder), "--compare", "lora", "full", "--rows", "model").complaint
+
+    def table(*words: str) -> int:
+        monkeypatch.setattr("sys.argv", ["tlx", "table", str(study.folder), *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0)
+
+    assert table("--compare", "lora", "full") == 0
+    assert capsys.readouterr().out == str(compare(study))
+    assert table("--compare", "lor", "full") == 2
+    assert "Did you mean 'lora'" in capsys.readouterr().err
+    assert table("--compare", "lora", "full", "--rows", "model") == 2
+    assert "one metric" in capsys.readouterr().err
