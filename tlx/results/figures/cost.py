@@ -18,7 +18,7 @@ COSTS = (
 
 
 class Cost(Figure):
-    """Rows: series, other (settings besides panel and series), cost, score, low, high, front ("yes" or "no"), …"""
+    """Rows: series, other (settings besides panel and series; absent when there are none), cost, score, low, high, front ("yes" or "no"), …"""
 
     kind = "cost"
     title = "Cost against score"
@@ -53,7 +53,7 @@ class Cost(Figure):
         row = {
             "panel": ", ".join(named_by[key] for key in place),
             "series": point.series,
-            "other": ", ".join(v for k, v in named_by.items() if k not in (*place, findings.series_key)) or "–",
+            "other": ", ".join(v for k, v in named_by.items() if k not in (*place, findings.series_key)) or None,
             "cost": point.over(*cost),
             "score": point.row["mean"],
             "seconds": point.over("seconds", "total"),

@@ -1,4 +1,4 @@
-"""How far each layer group moved from the pretrained backbone: 1 − linear CKA of its features."""
+"""How far each layer group moved from where it began: 1 − linear CKA of its features."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -33,11 +33,11 @@ class Drift(Figure):
                     row = {"panel": point.panel, "series": point.series, "group": group, "place": place}
                     rows.append({**row, "drift": 1 - fmean(scores), "n": len(scores)})
         if not rows:
-            raise Absent(
-                "no record compares the features before and after adaptation: run the study with measures=[drift] "
-                "(scratch has nothing to drift from)."
-            )
-        notes = ["1 − linear CKA between the features before and after adaptation, mean over seeds: 0 is unchanged."]
+            raise Absent("no record compares the features before and after adaptation: add measures=[drift].")
+        notes = [
+            "1 − linear CKA between the features before and after training, mean over seeds: 0 is unchanged. Where "
+            "training began with random weights, it is the distance from those."
+        ]
         series = [name for name in findings.series if any(row["series"] == name for row in rows)]
         return Picture(rows, notes, series, findings.table.baseline)
 

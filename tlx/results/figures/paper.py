@@ -79,6 +79,7 @@ def check_plot(kind: str, out: Path) -> str:
 
 def draw(figure: Figure, picture: Picture) -> "Canvas":
     """The figure with all its panels, at most three side by side, and a legend where it needs one."""
+    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure as Canvas
     from matplotlib.lines import Line2D
 
@@ -96,8 +97,10 @@ def draw(figure: Figure, picture: Picture) -> "Canvas":
     if colours := figure.colours(picture):
         bar = canvas.colorbar(colours, ax=grid, fraction=0.03 if across > 1 else 0.06, aspect=15 * down)
         bar.set_label(figure.colour_title)
-        bar.ax.yaxis.set_major_formatter("{x:g}")
-        bar.ax.yaxis.set_minor_formatter("")
+        if isinstance(colours.norm, LogNorm):  # less than a decade would have no tick at all
+            ends = (colours.norm.vmin, colours.norm.vmax)
+            bar.set_ticks(ends, labels=[f"{end:.2g}" for end in ends])
+            bar.minorticks_off()
     if figure.legend and len(picture.series) > 1:
         handles = [
             Line2D([], [], color=look.colour, marker=look.marker, markersize=4, dashes=look.dash, label=name)

@@ -79,7 +79,8 @@ class Unfreezing(Figure):
                 "lr:Q", scale=alt.Scale(domain=[rates[0]], range=["#35608d"], type="ordinal"), legend=None
             )
         else:
-            legend = alt.Legend(title="learning rate", orient="bottom", format=".0e", gradientLength=160)
+            ends = [min(rates), max(rates)]
+            legend = alt.Legend(title="learning rate", orient="bottom", format=".1~e", gradientLength=160, values=ends)
             colour = alt.Color("lr:Q", scale=scale, legend=legend)
         learns = (
             chart.transform_filter("isValid(datum.lr)").mark_bar(stroke="white", strokeWidth=0.5).encode(color=colour)
