@@ -12,6 +12,10 @@ class RunFailed(Exception):
     """A run started and failed: its record holds the error; exit code 1."""
 
 
+class Killed(Exception):
+    """A process that a run needs was ended from outside, not by an error of its own: the run can be taken up again."""
+
+
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
     """The allowed word most like `given`, or None when nothing is near."""
     found = difflib.get_close_matches(str(given), [str(a) for a in allowed], n=1, cutoff=0.5)

@@ -91,11 +91,11 @@ def wait_for(condition, sweep: subprocess.Popen, seconds: float = 300) -> None:
 
 
 def test_the_reason_of_a_death_without_a_word() -> None:
-    from tlx.sweeps.engine import why
+    from tlx.interruption import cause_of_death
 
-    assert why(-signal.SIGSEGV) == "killed by SIGSEGV"
-    assert "SIGKILL: probably out of memory" in why(-signal.SIGKILL)
-    assert "exit code 3" in why(3)
+    assert cause_of_death(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert "SIGKILL: probably out of memory" in cause_of_death(-signal.SIGKILL)
+    assert "exit code 3" in cause_of_death(3)
 
 
 def test_a_dead_process_is_buried_once(tlx) -> None:

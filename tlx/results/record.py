@@ -19,7 +19,7 @@ from tlx.results.jsonfile import Damaged, plain, read_json, write_json
 
 SCHEMA = 1
 NAME = "record.json"
-KILLED = "Killed"  # the error type of a run whose process was ended from outside
+KILLED = "Killed"  # the error type of a run one of whose processes was ended from outside
 STATUSES = ("completed", "failed", "interrupted", "running")
 REQUIRED = {"identity": str, "cell": str, "status": str, "choices": dict, "config": dict}
 SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "versions", "machine")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.atomic import atomic
-from tlx.results.record import left_unfinished, read_record, write_record
+from tlx.errors import Killed
+from tlx.results.record import KILLED, left_unfinished, read_record, write_record
 
 if TYPE_CHECKING:
     import lightning as L
@@ -80,7 +81,8 @@ class Recording:
         if error is not None:
             status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
             text = "".join(traceback.format_exception(error))
-            self.details["error"] = {"type": type(error).__name__, "message": _reason(error), "traceback": text}
+            kind = KILLED if isinstance(error, Killed) else type(error).__name__
+            self.details["error"] = {"type": kind, "message": _reason(error), "traceback": text}
         try:
             self._write(status)  # before loggers are closed, which may wait for a server
             if error is None:

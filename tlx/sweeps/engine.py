@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlx.errors import UserError
-from tlx.interruption import Interruption
+from tlx.interruption import Interruption, cause_of_death
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import KILLED, effort, headline, read_record
 from tlx.sweeps.folder import Busy, bury, locked, log_tail
@@ -144,7 +144,7 @@ def settle(run: Planned, code: int) -> str:
     try:
         with locked(run.folder):
             if code != 0:
-                bury(run.folder, why(code))
+                bury(run.folder, cause_of_death(code))
             record = read_record(run.folder)
     except Busy:
         return "elsewhere"
@@ -155,16 +155,6 @@ def settle(run: Planned, code: int) -> str:
     if record["status"] == "failed":
         return "killed" if record["error"]["type"] == KILLED else "failed"
     return record["status"]
-
-
-def why(code: int) -> str:
-    """What an exit code says of a process that ended without a record."""
-    if code >= 0:
-        return f"the process ended by itself with exit code {code} and no word"
-    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
-    if -code == signal.SIGKILL:
-        return f"killed by {name}: probably out of memory, unless somebody ended it"
-    return f"killed by {name}"
 
 
 def reason(run: Planned) -> str:
