@@ -68,11 +68,11 @@ def test_a_lost_process_and_a_lost_worker_cost_a_retry(tlx, ray_words: list[str]
 def test_runs_leave_when_the_sweep_is_asked_to(tlx, ray_words: list[str]) -> None:
     words = ["strategy=scratch", "seed=0", "trainer.max_epochs=100"]
     look = lambda: processes.running(tlx.runs / "adhoc", 0, epoch=3)  # noqa: E731
-    with processes.Accident(look, lambda _: os.kill(os.getpid(), signal.SIGTERM)):
+    with processes.Accident(look, lambda _: os.kill(os.getpid(), signal.SIGINT)):
         outcome = tlx.train("-m", *words, *ray_words)
     assert outcome.code == 130, outcome.err
     (record,) = tlx.records()
-    assert record["status"] == "interrupted"
+    assert (record["status"], record["error"]["message"]) == ("interrupted", "left on SIGINT")
     assert not (tlx.runs / "adhoc/.sweeps").exists()
     assert tlx.train(*words).code == 0
     (record,) = tlx.records()
@@ -94,6 +94,18 @@ def test_room_on_a_node() -> None:
 def test_a_node_that_does_not_see_the_study(tmp_path: Path) -> None:
     with pytest.raises(NotShared, match="every node sees"):
         Control(tmp_path / "elsewhere").check()
+
+
+def test_what_a_sweep_asks_of_its_runs_elsewhere(tmp_path: Path) -> None:
+    control = Control.make(tmp_path)
+    there = Control(control.place)
+    assert there.stopped is None and not there.recalled
+    control.stop(signal.SIGINT)
+    assert there.stopped == signal.SIGINT and there.recalled
+    control.stop(signal.SIGKILL)
+    assert there.stopped == signal.SIGKILL
+    control.remove()
+    assert there.stopped is None and not (tmp_path / ".sweeps").exists()
 
 
 @pytest.mark.parametrize(

@@ -24,15 +24,15 @@ LOOK_AGAIN = 1.0  # seconds between two looks at a run that another sweep is wor
 class Backend(Protocol):
     """Where runs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`.
 
-    `stop` asks all runs to checkpoint and leave; `recall` asks those that wait in a cluster's queue not to begin, and
-    `poll` gives them back as NOT_BEGUN.
+    `stop` passes a signal on to all runs, which checkpoint and leave; `recall` asks those that wait in a cluster's
+    queue not to begin, and `poll` gives them back as NOT_BEGUN.
     """
 
     @property
     def slots(self) -> int: ...
     def start(self, run: Planned) -> None: ...
     def poll(self, timeout: float) -> list[tuple[Planned, int]]: ...
-    def stop(self) -> None: ...
+    def stop(self, number: signal.Signals) -> None: ...
     def recall(self) -> None: ...
     def close(self) -> None: ...
 
@@ -86,8 +86,9 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
         try:
             while waiting or running or elsewhere:
                 if interruption.requested is not None and asked is None:
-                    asked = signal.Signals(interruption.requested).name
-                    backend.stop()
+                    number = signal.Signals(interruption.requested)
+                    asked = number.name
+                    backend.stop(number)
                 if asked or rules.enough(errors):
                     waiting.clear()
                     elsewhere.clear()
