@@ -4,6 +4,7 @@ import importlib.util
 import os
 import signal
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,41 @@ def test_runs_leave_when_the_sweep_is_asked_to(tlx, ray_words: list[str]) -> Non
     assert tlx.train(*words).code == 0
     (record,) = tlx.records()
     assert [sitting["resumed"] for sitting in record["sittings"]] == [False, True]
+
+
+def test_ray_still_has_what_keeps_it_on_loopback() -> None:
+    from ray._private import services
+
+    assert callable(getattr(services, "resolve_ip_for_localhost", None)), (
+        "this Ray has no resolve_ip_for_localhost, which tlx.sweeps.on_ray replaces so that a Ray of our own listens "
+        "on loopback only: find out what makes it do so now"
+    )
+
+
+@pytest.mark.slow
+def test_a_ray_of_our_own_listens_on_loopback_only() -> None:
+    import psutil
+    import ray
+
+    from tlx.sweeps.on_ray import connect
+
+    def descendants() -> set[psutil.Process]:
+        return set(psutil.Process().children(recursive=True))
+
+    def sockets(process: psutil.Process) -> set[tuple[str, str, int]]:
+        found = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        return {(process.name(), address.ip, address.port) for address in found}
+
+    children, before = descendants(), sockets(psutil.Process())
+    assert connect(None)
+    try:
+        ray.get(ray.remote(lambda: None).remote())  # a worker has servers, too
+        found = set().union(*map(sockets, [psutil.Process(), *descendants() - children])) - before
+    finally:
+        ray.shutdown()
+    assert {"gcs_server", "raylet"} <= {name for name, _, _ in found}, found
+    is_open = {place for place in found if not ip_address(place[1].removeprefix("::ffff:")).is_loopback}
+    assert not is_open, f"open to the network: {is_open}; see tlx.sweeps.on_ray._loopback_stays"
 
 
 def test_room_on_a_node() -> None:
