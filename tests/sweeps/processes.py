@@ -59,6 +59,21 @@ def running(study: Path, seed: int, epoch: int = 0) -> int | None:
     return None
 
 
+def completed(study: Path) -> int:
+    """How many runs of a study are done."""
+    return sum(json.loads(file.read_text())["status"] == "completed" for file in study.glob("*/record.json"))
+
+
+def kill(pid: int) -> None:
+    """End the process of a run."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_worker(pid: int) -> None:
+    """End the worker of Ray that looks after the process of a run."""
+    kill(parent_of(parent_of(pid)))  # run <- fork server <- Ray's worker
+
+
 class Accident(threading.Thread):
     """Calls `hit` once, with what `look` first finds; `happened` says whether it did."""
 

@@ -45,16 +45,9 @@ def test_two_nodes_give_the_numbers_of_one_machine(same_as_local, ray_words: lis
 def test_a_lost_process_and_a_lost_worker_cost_a_retry(tlx, ray_words: list[str]) -> None:
     study = tlx.runs / "adhoc"
     words = ["-m", "strategy=scratch", "seed=0,1"]
-
-    def kill(pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
-
-    def kill_worker(pid: int) -> None:
-        kill(processes.parent_of(processes.parent_of(pid)))  # run <- fork server <- Ray's worker
-
     with (
-        processes.Accident(lambda: processes.running(study, 0), kill) as first,
-        processes.Accident(lambda: processes.running(study, 1), kill_worker) as second,
+        processes.Accident(lambda: processes.running(study, 0), processes.kill) as first,
+        processes.Accident(lambda: processes.running(study, 1), processes.kill_worker) as second,
     ):
         outcome = tlx.train(*words, *ray_words, "hydra.launcher.retries=1")
     assert first.happened and second.happened
@@ -63,6 +56,20 @@ def test_a_lost_process_and_a_lost_worker_cost_a_retry(tlx, ray_words: list[str]
     assert [len(record["sittings"]) for record in tlx.records()] == [2, 2]
     assert tlx.train(*words, "study=undisturbed").code == 0
     assert [r["metrics"] for r in tlx.records()] == [r["metrics"] for r in tlx.records("undisturbed")]
+
+
+@pytest.mark.slow
+def test_the_demo_ends_in_the_same_table_though_a_worker_dies(tlx, demo, table_of, ray_words: list[str]) -> None:
+    study = tlx.runs / "ray"
+    look = lambda: processes.running(study, 1, epoch=1) if processes.completed(study) >= 4 else None  # noqa: E731
+    with processes.Accident(look, processes.kill_worker) as accident:
+        outcome = demo("ray", *ray_words, "hydra.launcher.retries=1")
+    assert accident.happened and outcome.code == 0, outcome.err
+    assert "failed:" not in outcome.err
+    assert sorted(len(record["sittings"]) for record in tlx.records("ray")) == [1] * 9 + [2]
+    assert demo("local", "hydra.launcher.n_jobs=2").code == 0
+    table = table_of("ray")
+    assert [row["n"] for row in table] == [2] * 5 and table == table_of("local")
 
 
 @pytest.mark.slow

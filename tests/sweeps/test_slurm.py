@@ -34,7 +34,7 @@ def test_a_killed_run_costs_a_retry_and_a_preempted_one_a_sitting(tlx) -> None:
         os.kill(processes.parent_of(pid), signal.SIGUSR2)  # as SLURM does; the parent is submitit's process
 
     with (
-        processes.Accident(lambda: processes.running(study, 0), lambda pid: os.kill(pid, signal.SIGKILL)) as first,
+        processes.Accident(lambda: processes.running(study, 0), processes.kill) as first,
         processes.Accident(lambda: processes.running(study, 1, epoch=2), preempt) as second,
     ):
         outcome = tlx.train(*words, *LOCAL, "hydra.launcher.retries=1")
@@ -46,6 +46,14 @@ def test_a_killed_run_costs_a_retry_and_a_preempted_one_a_sitting(tlx) -> None:
     assert [sitting["resumed"] for sitting in preempted["sittings"]] == [False, True]
     assert tlx.train(*words, "study=undisturbed").code == 0
     assert [r["metrics"] for r in tlx.records()] == [r["metrics"] for r in tlx.records("undisturbed")]
+
+
+@pytest.mark.slow
+def test_the_demo_ends_in_the_same_table(demo, table_of) -> None:
+    assert demo("jobs", *LOCAL, "hydra.launcher.n_jobs=2").code == 0
+    assert demo("local", "hydra.launcher.n_jobs=2").code == 0
+    table = table_of("jobs")
+    assert [row["n"] for row in table] == [2] * 5 and table == table_of("local")
 
 
 @pytest.mark.slow
