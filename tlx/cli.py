@@ -87,7 +87,7 @@ def table(
     runs: Annotated[list[Path], typer.Argument(help="Study folders, or single run folders.")],
     metric: Annotated[list[str] | None, typer.Option("--metric", help="e.g. test/accuracy; may be repeated.")] = None,
     baseline: Annotated[str, typer.Option("--baseline", help="The strategy that gains are over.")] = "scratch",
-    format: Annotated[str, typer.Option("--format", help="md, latex, csv or json.")] = "md",
+    format: Annotated[str, typer.Option("--format", help="md, latex, html, csv or json.")] = "md",
     group_by: Annotated[str | None, typer.Option("--group-by", help="Keys that sort and section the rows.")] = None,
     rows: Annotated[str | None, typer.Option("--rows", help="Keys down the side of a pivot.")] = None,
     columns: Annotated[str | None, typer.Option("--columns", help="Keys along the top of a pivot.")] = None,

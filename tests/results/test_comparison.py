@@ -68,6 +68,8 @@ def test_the_numbers(study) -> None:
     assert row["verdict"] == "lora is better"
     assert compare(study, "full", "lora").pairs[0].verdict == "lora is better"
     assert "Holm" not in str(found)
+    for said in ("standard deviation (ddof 1), n = 5 paired seeds (0, 1, 2, 3, 4)", "Selection: best (checkpoint with"):
+        assert said in str(found)
 
 
 def test_permutation_where_it_can_decide(study) -> None:
@@ -145,6 +147,16 @@ def test_one_seed(study) -> None:
     study.run("lora", 0, 0.8)
     assert compare(study).pairs[0].verdict == "not distinguishable"
     assert "+10.0 points; one seed only: no interval and no test" in str(compare(study))
+
+
+def test_seeds_that_only_one_side_has_are_left_out(study) -> None:
+    study.runs("full", BASE[:4])
+    study.runs("lora", [b + i / 100 for i, b in enumerate(BASE)])
+    study.runs("lora", BASE, train_size=10)
+    found = compare(study)
+    assert found.pairs[0].gain.t.n == found.pairs[0].first.n == 4
+    assert "the two sides have different seeds in tiny_vision × lora × digits × 2_per_class; the common" in str(found)
+    assert "tiny_vision × lora × digits × 10 has no counterpart and is left out" in str(found)
 
 
 def test_lower_is_better(study) -> None:

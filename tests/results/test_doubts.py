@@ -101,7 +101,7 @@ def test_the_test_split_is_sealed(study) -> None:
     assert {row["strategy"]: row["unsealed"] for row in built.rows} == {"scratch": False, "full": True, "lora": True}
     assert "0.800 (1)† |" in render(built) and "Warning: † the test split was read more than once" in built.caption
     assert "0.800 (1)† |" in render(table(study, rows="strategy"))
-    assert r"0.800 (1)$^{\dagger}$" in render(built, "latex")
+    assert r"\textbf{0.800} &  & (1)$^{\dagger}$" in render(built, "latex")
 
 
 def test_a_collapsed_seed_is_flagged_and_kept(study) -> None:
@@ -115,6 +115,17 @@ def test_a_collapsed_seed_is_flagged_and_kept(study) -> None:
         in (built.caption)
     )
     assert "0.781 ± 0.381 (5)‡" in render(built)
+
+
+def test_only_test_scores_are_judged_by_the_size_of_the_test_set(study) -> None:
+    scores = [0.95, 0.96, 0.1, 0.94, 0.955]
+    counts = {"test_labels": 359, "selection_labels": 100}
+    for seed, score in enumerate(scores):
+        metrics = {"val/accuracy": score, "forgetting/accuracy": score}
+        study.run("full", seed, metrics=metrics, counts=counts, labels=list("0123456789"))
+    built = table(study, metrics="val/accuracy")
+    assert built.rows[0]["outliers"] == {2: "at chance"} and "test examples" not in built.caption
+    assert table(study, metrics="forgetting/accuracy").rows[0]["outliers"] == {2: "far below"}
 
 
 def test_a_missing_baseline_comes_with_its_command(study) -> None:

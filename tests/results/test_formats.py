@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
@@ -51,11 +52,51 @@ def test_latex(small) -> None:
     text = render(build_table(collect(small.folder)), "latex")
     for part in (r"\toprule", r"\midrule", r"\bottomrule", r"tiny\_vision & full", r"feature\_extraction"):
         assert part in text
-    assert r"0.733 $\pm$ 0.115 (3) & $+0.200$ [$-0.048$, $+0.448$]" in text
-    assert r"100 \%" in text and r"{llllrrrrr" in text
+    assert r"\textbf{0.733} & $\pm$ & 0.115 (3) & $+0.200$ & [$-0.048$, $+0.448$]" in text
+    assert r"100 \%" in text and r"{llllr@{ }c@{ }lr@{ }lrrrr}" in text
+    assert r"\multicolumn{3}{c}{test/accuracy} & \multicolumn{2}{c}{gain over scratch} & forgetting" in text
+    assert r"\underline{0.533} & $\pm$ & 0.058 (3) & -- &  & --" in text  # three seeds cannot tell it from the best
     assert text.count("{") == text.count("}")
-    rows = [line for line in text.splitlines() if line.startswith(("tiny", "model"))]
-    assert len({line.count("&") for line in rows}) == 1
+    rows = [line for line in text.splitlines() if line.startswith("tiny")]
+    assert {line.count("&") for line in rows} == {12}
+    assert "Bold: the best mean of each model, data set and size; underlined: not" in text
+    for said in ("n = 3", "ddof 1", "test/accuracy as mean", "Selection: best", r"paired t test has p $\leq$ 0.05"):
+        assert said in text
+
+
+def test_the_best_of_each_metric_by_its_direction(study) -> None:
+    for strategy, accuracy, loss in (("scratch", 0.5, 1.0), ("full", 0.75, 2.0)):
+        study.run(strategy, 0, metrics={"test/accuracy": accuracy, "test/loss": loss})
+        study.run(strategy, 0, metrics={"test/accuracy": 0.25, "test/loss": 3.0}, dataset=f"only_{strategy}")
+    text = render(build_table(collect(study.folder), "accuracy,loss"), "latex")
+    assert r"\textbf{0.750}" in text and r"\textbf{1.000}" in text
+    assert text.count("textbf") == 2  # the only strategy of a data set beats none
+
+
+def test_html_is_one_page_that_escapes_everything(study) -> None:
+    study.runs("scratch", [0.5, 0.6, 0.5])
+    study.runs("full", [0.6, 0.8, 0.8], model="<script>alert('x')</script>", config={"optimizer.b&b": '"<i>"'})
+    study.runs("full", [0.7, 0.7, 0.7], model="<script>alert('x')</script>", config={"optimizer.b&b": "<img src=x>"})
+    text = render(build_table(collect(study.folder), group_by="model"), "html")
+    assert text.startswith("<!doctype html>") and text.endswith("</html>\n")
+    assert "<script" not in text and "<i>" not in text and "<img" not in text
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in text and "optimizer.b&amp;b" in text
+    assert "http" not in text
+    tags: list[str] = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attrs) -> None:
+            tags.append(tag)
+
+        def handle_endtag(self, tag) -> None:
+            tags.append(f"/{tag}")
+
+    Parser().feed(text)
+    for tag in ("table", "thead", "tbody", "tr", "th", "td", "strong", "h2", "p", "style", "title", "html"):
+        assert tags.count(tag) == tags.count(f"/{tag}") > 0, tag
+    assert tags.count("table") == 2 and tags.count("tr") == 2 + 3
+    assert '<p class="warning">Warning: ' in text and "<strong>0.733 ± 0.115 (3)</strong>" in text
+    assert "<u>0.700 ± 0.000 (3)</u>" in text
 
 
 def test_csv_is_flat_and_whole(small) -> None:

@@ -50,7 +50,7 @@ def test_the_correction_counts_all_gains_of_the_table(study) -> None:
     assert row["gain_p_holm"] == pytest.approx(5 * row["gain_p"]) and row["verdict"] == "no evidence"
     assert row["gain_low"] > 0 > row["gain_low_holm"]
     caption = build_table(collect(study.folder)).caption
-    assert "Verdict: helps or hurts against scratch where the paired t test has p ≤ 0.05, with Holm's" in caption
+    assert "Verdict (↑ helps, ↓ hurts) against scratch: the paired t test has p ≤ 0.05, with Holm's" in caption
     assert "over the 5 gains of this table" in caption
     assert "Power: with 5 seeds such a test sees gains over" in caption
 
@@ -84,5 +84,45 @@ def test_what_people_and_programs_see(study) -> None:
     assert (row["verdict"], row["outliers"], row["unsealed"]) == ("helps", None, False)
     grid = build_table(collect(study.folder), rows="strategy", columns="dataset")
     assert "0.804 ± 0.036 (5) ↑ |" in render(grid)
-    assert "↑ and ↓: better and worse than scratch" in grid.caption
-    assert r"0.804 $\pm$ 0.036 (5) $\uparrow$" in render(grid, "latex")
+    assert "Verdict (↑ helps, ↓ hurts) against scratch" in grid.caption
+    assert r"\textbf{0.804} & $\pm$ & 0.036 (5) $\uparrow$" in render(grid, "latex")
+    assert r"\textbf{0.804} & $\pm$ & 0.036 (5) $\uparrow$ & $+0.104$ & [" in render(table, "latex")
+
+
+def test_a_published_order_that_five_seeds_invert_is_not_distinguishable(study) -> None:
+    """B was published 0.8 points above A; here A has the higher mean, by 0.6, and the table does not call it better."""
+    study.runs("a", [0.912, 0.921, 0.905, 0.917, 0.909])
+    study.runs("b", [0.915, 0.901, 0.910, 0.899, 0.909])
+    study.runs("scratch", BASE)
+    found = rows(study)
+    assert {name: row["against_best"] for name, row in found.items()} == {
+        "scratch": "worse",
+        "a": "best",
+        "b": "not distinguishable",
+    }
+    assert found["a"]["verdict"] == found["b"]["verdict"] == "helps"
+    table = build_table(collect(study.folder))
+    assert "Not distinguishable from the best of the same model, data set and size (paired t tests" in table.caption
+    assert "Holm's correction over 2 of them): tiny_vision × b × digits × 2_per_class." in table.caption
+    latex = render(table, "latex")
+    assert r"\textbf{0.913}" in latex and r"\underline{0.907}" in latex and r"\underline{0.700}" not in latex
+    grid = render(build_table(collect(study.folder), rows="strategy"), "latex")
+    assert r"\textbf{0.913}" in grid and r"\underline{0.907}" in grid
+
+
+def test_the_best_by_its_direction_and_nothing_to_compare_with(study) -> None:
+    for seed, base in enumerate(BASE):
+        study.run("full", seed, metrics={"test/loss": base})
+        study.run("lora", seed, metrics={"test/loss": base - 0.1 - seed / 100})
+        study.run("mixout", seed + 10, metrics={"test/loss": base + 1})  # shares no seed with the best
+    study.run("full", 0, metrics={"test/loss": 0.1}, dataset="letters")
+    found = {
+        (row["strategy"], row["dataset"]): row["against_best"]
+        for row in build_table(collect(study.folder), "loss").rows
+    }
+    assert found == {
+        ("full", "digits"): "worse",
+        ("lora", "digits"): "best",
+        ("mixout", "digits"): None,
+        ("full", "letters"): None,
+    }

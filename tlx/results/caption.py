@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlx.results.best import UNDECIDED, WORSE
 from tlx.results.cells import Cell
 from tlx.results.gains import LEVEL
 from tlx.results.naming import amount
 from tlx.results.selection import SELECTIONS
 from tlx.results.statistics.examples import binomial_margin
+from tlx.results.warnings import named
 
 
 def notes(
@@ -32,12 +34,10 @@ def notes(
                 f"Gain: mean difference to {baseline} over common seeds, positive = better, [95 % paired t interval]; "
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
-        said += _on_tests(rows, baseline, fraction(rows, direction), scores_only)
-    if metrics[0].endswith("/accuracy"):
+        said += _on_tests(rows, baseline, fraction(rows, direction))
+    if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
-    modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
-    if modes:
-        said.append(f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}.")
+    said += selection_note(cells)
     if not scores_only:
         if "forgetting" in shown:
             said.append("Forgetting: source score before minus after.")
@@ -46,21 +46,38 @@ def notes(
     return said
 
 
+def selection_note(cells: Sequence[Cell]) -> list[str]:
+    """By what the checkpoints that were tested had been chosen."""
+    modes = sorted({str(run.record.get("selection")) for cell in cells for run in cell.completed})
+    return [f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}."] if modes else []
+
+
+def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
+    """Which rows have a lower mean than the best of their kind and cannot be told from it."""
+    near = [cell for cell in cells if standing.get(cell.id) == UNDECIDED]
+    if not near:
+        return []
+    tests = sum(said in (UNDECIDED, WORSE) for said in standing.values())
+    corrected = f", Holm's correction over {tests} of them" if tests > 1 else ""
+    return [
+        f"Not distinguishable from the best of the same model, data set and size (paired t tests{corrected}): "
+        f"{named(near)}."
+    ]
+
+
 def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:
     """Whether the scores are shares, so that their differences may be told in points."""
     return direction == "higher" and all(0 <= row["mean"] <= 1 for row in rows if row["mean"] is not None)
 
 
-def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: bool, scores_only: bool) -> list[str]:
+def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: bool) -> list[str]:
     """What the verdict is, and which gains it could not have missed."""
     tested = [row for row in rows if row["gain_p"] is not None]
     if not tested:
         return []
     several = f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
-    name = "↑ and ↓: better and worse than" if scores_only else "Verdict: helps or hurts against"
     said = [
-        f"{name} {baseline} where the paired t test has p ≤ {LEVEL}{several}"
-        f"{'' if scores_only else '; else no evidence'}."
+        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{several}; else no evidence."
     ]
     seen = sorted(row["detectable"] for row in tested)
     pairs = sorted({row["gain_n"] for row in tested})
@@ -76,6 +93,8 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
 def _on_examples(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the size of the test set alone leaves open."""
     sizes = {cell.count("test_labels") for cell in cells} - {None}
+    if any(len(known) > 1 for cell in cells for known in cell.test_sets):
+        return []
     means = [row["mean"] for row in rows if row["mean"] is not None]
     if len(sizes) != 1 or not all(0 <= mean <= 1 for mean in means):
         return []

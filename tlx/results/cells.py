@@ -9,7 +9,7 @@ from typing import Any
 from tlx.errors import UserError, unknown
 from tlx.identity import WITHOUT_EFFECT
 from tlx.results.collect import Run
-from tlx.results.naming import comparable, flatten, under
+from tlx.results.naming import comparable, differing, flatten, lookup, under
 from tlx.results.statistics.outliers import chance_score, outliers
 
 CHOICES = ("model", "strategy", "dataset", "train_size")
@@ -91,15 +91,25 @@ class Cell:
 
     def outliers(self, metric: str) -> dict[Any, str]:
         """Seeds whose score does not belong to the others, with the reason (`tlx.results.statistics.outliers`)."""
-        scores = self.scores(metric)
-        chance = chance_score(metric.rsplit("/", 1)[-1], len(self.example.record.get("labels") or ()))
-        bounded = chance is not None or metric.endswith("accuracy")
-        return outliers(scores, self.count("test_labels") if bounded else None, chance)
+        split, _, name = metric.rpartition("/")
+        counts = {"test": "test_labels", "val": "selection_labels"}  # what the scores of these parts were computed from
+        chance = None
+        examples = self.count(counts[split]) if split in counts else None
+        if examples:
+            chance = chance_score(name, len(self.example.record.get("labels") or ()))
+        bounded = chance is not None or name.endswith("accuracy")
+        return outliers(self.scores(metric), examples if bounded else None, chance)
 
     def scores(self, metric: str) -> dict[Any, float]:
         """Seed → score over the completed runs that have a finite one."""
-        found = ((run.seed, run.metric(metric)) for run in self.completed)
-        return {seed: score for seed, score in found if score is not None}
+        if metric not in self._scores:
+            found = ((run.seed, run.metric(metric)) for run in self.completed)
+            self._scores[metric] = {seed: score for seed, score in found if score is not None}
+        return self._scores[metric]
+
+    @cached_property
+    def _scores(self) -> dict[str, dict[Any, float]]:
+        return {}
 
 
 def cells(runs: Iterable[Run]) -> list[Cell]:
@@ -131,14 +141,20 @@ def seed_names(cells: Sequence[Cell]) -> set[str]:
     seeds = set()
     for cell in cells:
         known = [run for run in cell.runs if run.record] or list(cell.runs)
-        first = flatten(known[0].config)
+        first = known[0].config
         for run in known:
-            flat = first if run is known[0] else flatten(run.config)
-            varying |= {name for name in flat.keys() | first.keys() if flat.get(name) != first.get(name)}
-            same = {name for name, value in flat.items() if type(value) is int and value == run.seed}
-            following = same if following is None else following & same
+            if run is not known[0]:
+                varying |= set(differing(first, run.config))
+            if following is None:
+                following = {name for name, value in flatten(run.config).items() if _is_seed(value, run.seed)}
+            else:
+                following = {name for name in following if _is_seed(lookup(run.config, name), run.seed)}
             seeds.add(comparable(run.seed))
     return varying | (following or set() if len(seeds) > 1 else set())
+
+
+def _is_seed(value: Any, seed: Any) -> bool:
+    return type(value) is int and value == seed
 
 
 def distinguishing(cells: Sequence[Cell], ignored: set[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """Find the runs below some folders: those with a record, and those that were planned and have none."""
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +65,29 @@ def collect(paths: Sequence[str | Path] | str | Path) -> list[Run]:
     found: dict[str, Run] = {}
     for path in [paths] if isinstance(paths, str | Path) else paths:
         root = _root(Path(path))
-        below = list(_below(root, set()))
+        with _no_garbage():
+            below = list(_below(root, set()))
         for run in below:
             key = run.identity or str(run.folder)
             found[key] = min(found.get(key, run), run, key=_preference)
         if not below:
             raise UserError(f"no runs in {path}: no {NAME} and no {PLAN} below it. {_listing(root)}")
     return sorted(found.values(), key=_order)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """No garbage collection meanwhile: it would look again and again for cycles among records, which have none.
+
+    That is a third of the time that a table of 10,000 records takes.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _root(path: Path) -> Path:

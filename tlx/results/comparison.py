@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
 from tlx.results.baseline import Partners, partners
+from tlx.results.best import UNDECIDED
+from tlx.results.caption import selection_note
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
 from tlx.results.gains import Gain, corrected_level, gains
@@ -27,8 +29,6 @@ from tlx.results.warnings import named, warnings
 
 if TYPE_CHECKING:
     import pandas
-
-UNDECIDED = "not distinguishable"
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,13 @@ def compare(
     level = corrected_level(compared)
     results = [_pair(gain, metric, direction, shown, level, names) for gain in compared]
     both = list({cell.id: cell for pair in pairs for cell in pair}.values())
-    notes = tuned.notes + warnings(both, metric, runs, direction, None, Partners())
+    notes = selection_note(both) + tuned.notes + warnings(both, metric, runs, direction, None, Partners())
     left = [cell for cell in mine if cell.id not in {pair[0].id for pair in pairs} and cell.scores(metric)]
     if left:
         notes.append(f"Warning: {named(left)} has no counterpart and is left out.")
+    uneven = [a for a, b in pairs if a.scores(metric).keys() != b.scores(metric).keys()]
+    if uneven:
+        notes.append(f"Warning: the two sides have different seeds in {named(uneven)}; the common ones are compared.")
     overall = over_datasets([(a.value("dataset"), a, b) for a, b in pairs], metric, direction)
     return Comparison(metric, direction, *names, results, overall, notes)
 

@@ -1,17 +1,17 @@
-"""Write a table as Markdown, LaTeX (booktabs), CSV or JSON.
+"""Write a table as Markdown, LaTeX, HTML, CSV or JSON.
 
-Markdown and LaTeX are for people: scores with three decimals, sections, only the columns that hold something. CSV and
-JSON carry the rows with all their digits; JSON is one object whose keys are a contract (see `Table`).
+Markdown, LaTeX and HTML are for people: scores with three decimals, sections, only the columns that hold something. CSV
+and JSON carry the rows with all their digits; JSON is one object whose keys are a contract (see `Table`).
 """
 
 import csv
 import io
 import json
-import re
 from collections.abc import Callable
-from itertools import groupby
 
 from tlx.errors import unknown
+from tlx.results.html import to_html
+from tlx.results.latex import to_latex
 from tlx.results.layout import blocks
 from tlx.results.table import Table
 
@@ -47,60 +47,6 @@ def _md(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|")
 
 
-def to_latex(table: Table) -> str:
-    """A `table` environment for `\\usepackage{booktabs}`; sections are set inside one tabular."""
-    lines = [r"% needs \usepackage{booktabs}"]
-    for header, group in groupby(blocks(table), key=lambda block: block.header):
-        parts = list(group)
-        keys = parts[0].keys
-        lines += [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_tex(table.caption)}}}",
-            rf"\begin{{tabular}}{{{'l' * keys}{'r' * (len(header) - keys)}}}",
-            r"\toprule",
-            _tex_line(header),
-        ]
-        for block in parts:
-            lines.append(r"\midrule")
-            if block.title:
-                lines += [rf"\multicolumn{{{len(header)}}}{{l}}{{\textit{{{_tex(block.title)}}}}} \\", r"\midrule"]
-            lines += [_tex_line(line, block.keys) for line in block.lines]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
-def _tex_line(cells: list[str], keys: int | None = None) -> str:
-    """One line of a tabular; in the columns after the first `keys` signed numbers are set as mathematics."""
-    texts = [_tex(cell) for cell in cells]
-    if keys is not None:
-        texts[keys:] = [re.sub(r"[+-]\d+(\.\d+)?", r"$\g<0>$", text) for text in texts[keys:]]
-    return " & ".join("{" + text + "}" if text.startswith("[") else text for text in texts) + r" \\"
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "−": "$-$",
-    "–": "--",
-    "…": r"\dots{}",
-    "≤": r"$\leq$",
-    "†": r"$^{\dagger}$",
-    "‡": r"$^{\ddagger}$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "<": "$<$",
-    ">": "$>$",
-} | {character: "\\" + character for character in "&%$#_{}"}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
-
-
 def to_csv(table: Table) -> str:
     """The rows, one line each, empty where a thing does not exist; with --rows or --columns the grid as it is shown."""
     out = io.StringIO()
@@ -123,6 +69,7 @@ def to_json(table: Table) -> str:
         "rows": table.rows,
         "caption": table.caption,
         "metrics": table.metrics,
+        "directions": table.directions,
         "keys": table.keys,
         "warnings": [note for note in table.notes if note.startswith("Warning:")],
     }
@@ -136,4 +83,10 @@ def to_json(table: Table) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "md": to_markdown,
+    "latex": to_latex,
+    "html": to_html,
+    "csv": to_csv,
+    "json": to_json,
+}

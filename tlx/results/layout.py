@@ -1,10 +1,12 @@
 """A table as lines of text: which columns are shown, and how each number is written for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
+from tlx.results.best import GROUP, UNDECIDED
 from tlx.results.naming import NONE, comparable, setting
 from tlx.results.statistics.verdict import HELPS, HURTS
 from tlx.results.table import Table
@@ -12,27 +14,75 @@ from tlx.results.table import Table
 ARROWS = {HELPS: " ↑", HURTS: " ↓"}  # the verdict in a grid, which has no column for it
 
 
+BEST = "Bold: the best mean of each model, data set and size; underlined: not distinguishable from it."
+KEY, SCORE, GAIN, PLAIN = "key", "score", "gain", "plain"  # kinds of columns
+
+
 @dataclass(frozen=True)
 class Block:
-    """One rectangle of text: `header` and `lines` of equal length, the first `keys` columns being settings."""
+    """One rectangle of text: `header`, `kinds` and `lines` of equal length, the first `keys` columns being settings.
+
+    `best` holds the places (line, column) of the best mean among the strategies of one model, data set and size, `near`
+    those that are not distinguishable from it.
+    """
 
     title: str
     header: list[str]
+    kinds: list[str]
     lines: list[list[str]]
     keys: int
     metric: str
+    best: set[tuple[int, int]]
+    near: set[tuple[int, int]]
 
 
-def blocks(table: Table) -> list[Block]:
-    """The rectangles that show the table: one, or one a section; for a grid, one a section and metric."""
+def blocks(table: Table, arrows: bool = False) -> list[Block]:
+    """The rectangles that show the table: one, or one a section; for a grid, one a section and metric.
+
+    With `arrows` the verdict stands as ↑ or ↓ behind the score and has no column; in a grid it always does.
+    """
     if table.pivot:
         return [_grid(table, metric) for metric in table.metrics]
-    columns = _columns(table)
+    columns = _columns(table, arrows)
+    winners = {metric: best_rows(table, metric) for metric in table.metrics}
+    keys = len(table.keys)
     return [
-        Block(title, [*table.keys, *(name for name, _ in columns)], lines, len(table.keys), table.metric)
+        Block(
+            title,
+            [*table.keys, *(name for name, _, _ in columns)],
+            [*[KEY] * keys, *(kind for _, kind, _ in columns)],
+            [[*_settings(table, row), *(write(row) for _, _, write in columns)] for row in rows],
+            keys,
+            table.metric,
+            {
+                (line, keys + column)
+                for line, row in enumerate(rows)
+                for column, (name, kind, _) in enumerate(columns)
+                if kind == SCORE and id(row) in winners[name]
+            },
+            {
+                (line, keys)
+                for line, row in enumerate(rows)
+                if row["against_best"] == UNDECIDED and id(row) not in winners[table.metric]
+            },
+        )
         for title, rows in _sections(table)
-        for lines in [[[*_settings(table, row), *(write(row) for _, write in columns)] for row in rows]]
     ]
+
+
+def best_rows(table: Table, metric: str) -> set[int]:
+    """The `id`s of the rows with the best mean among those of the same model, data set and size, where several are."""
+    direction = table.directions.get(metric)
+    name = "mean" if metric == table.metric else f"{metric}.mean"
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for row in table.rows:
+        if row[name] is not None:
+            groups.setdefault(tuple(comparable(row[key]) for key in GROUP), []).append(row)
+    best = {"higher": max, "lower": min}.get(direction or "")
+    if best is None:
+        return set()
+    tops = ((rows, best(row[name] for row in rows)) for rows in groups.values() if len(rows) > 1)
+    return {id(row) for rows, top in tops for row in rows if row[name] == top}
 
 
 def _sections(table: Table) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -48,49 +98,74 @@ def _settings(table: Table, row: Mapping[str, Any]) -> list[str]:
     return [setting(key, row[key]) for key in table.keys]
 
 
-def _columns(table: Table) -> list[tuple[str, Any]]:
-    """(header, row → text) of the columns that hold something; the scores always."""
+def _columns(table: Table, arrows: bool) -> list[tuple[str, str, Callable[[Mapping[str, Any]], str]]]:
+    """(header, kind, row → text) of the columns that hold something; the scores always."""
     first, *others = table.metrics
-    columns: list[tuple[str, Any]] = [(first, lambda row: spread(row["mean"], row["std"], row["n"]) + marks(row))]
+    columns: list[tuple[str, str, Callable[[Mapping[str, Any]], str]]] = [
+        (first, SCORE, partial(_score, names=("mean", "std", "n"), marked=True, arrow=arrows))
+    ]
     for name in others:
-        columns.append((name, lambda row, m=name: spread(row[f"{m}.mean"], row[f"{m}.std"], row[f"{m}.n"])))
+        fields = (f"{name}.mean", f"{name}.std", f"{name}.n")
+        columns.append((name, SCORE, partial(_score, names=fields, marked=False, arrow=False)))
     held = {key for row in table.rows for key, value in row.items() if value is not None}
     if "gain" in held:
-        columns.append(
-            (f"gain over {table.baseline}", lambda row: interval(row["gain"], row["gain_low"], row["gain_high"]))
-        )
-        columns.append(("verdict", lambda row: row["verdict"] or NONE))
+        over = f"gain over {table.baseline}"
+        columns.append((over, GAIN, lambda row: interval(row["gain"], row["gain_low"], row["gain_high"])))
+        if not arrows:
+            columns.append(("verdict", PLAIN, lambda row: row["verdict"] or NONE))
     if "forgetting" in held:
-        columns.append(("forgetting", lambda row: number(row["forgetting"], "+.3f")))
+        columns.append(("forgetting", PLAIN, lambda row: number(row["forgetting"], "+.3f")))
     if "trainable_share" in held:
-        columns.append(("trainable", lambda row: share(row["trainable_share"])))
+        columns.append(("trainable", PLAIN, lambda row: share(row["trainable_share"])))
     if "seconds" in held:
-        columns.append(("seconds", lambda row: seconds(row["seconds"])))
+        columns.append(("seconds", PLAIN, lambda row: seconds(row["seconds"])))
     for name in ("failed", "missing"):
         if any(row[name] for row in table.rows):
-            columns.append((name, lambda row, n=name: str(row[n])))
+            columns.append((name, PLAIN, partial(_count, name=name)))
     return columns
+
+
+def _count(row: Mapping[str, Any], name: str) -> str:
+    return str(row[name])
 
 
 def _grid(table: Table, metric: str) -> Block:
     grid = table.pivot
     assert grid is not None
-    names = ("mean", "std", "n") if metric == table.metric else (f"{metric}.mean", f"{metric}.std", f"{metric}.n")
+    first = metric == table.metric
+    names = ("mean", "std", "n") if first else (f"{metric}.mean", f"{metric}.std", f"{metric}.n")
     across = [
         ", ".join(f"{key} {setting(key, value)}" for key, value in zip(grid.across, values, strict=True))
         for values in grid.across_values
     ]
     lines = [
         [setting(key, value) for key, value in zip(grid.down, values, strict=True)]
-        + [NONE if row is None else _place(row, names, arrow=metric == table.metric) for row in line]
+        + [NONE if row is None else _score(row, names, first, first, row) for row in line]
         for values, line in zip(grid.down_values, grid.places, strict=True)
     ]
-    return Block(metric, [*grid.down, *across], lines, len(grid.down), metric)
+    winners, keys = best_rows(table, metric), len(grid.down)
+    best = {
+        (i, keys + j) for i, line in enumerate(grid.places) for j, row in enumerate(line) if row and id(row) in winners
+    }
+    near = {
+        (i, keys + j)
+        for i, line in enumerate(grid.places)
+        for j, row in enumerate(line)
+        if row and first and row["against_best"] == UNDECIDED
+    }
+    kinds = [KEY] * keys + [SCORE] * len(across)
+    return Block(metric, [*grid.down, *across], kinds, lines, keys, metric, best, near - best)
 
 
-def _place(row: Mapping[str, Any], names: Sequence[str], arrow: bool) -> str:
+def _score(
+    row: Mapping[str, Any],
+    names: tuple[str, str, str],
+    marked: bool,
+    arrow: bool,
+    counts: Mapping[str, Any] | None = None,
+) -> str:
     mean, std, n = (row[name] for name in names)
-    return spread(mean, std, n, row) + (marks(row) + ARROWS.get(row["verdict"], "") if arrow else "")
+    return spread(mean, std, n, counts) + marks(row) * marked + (ARROWS.get(row["verdict"], "") if arrow else "")
 
 
 def marks(row: Mapping[str, Any]) -> str:

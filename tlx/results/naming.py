@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from functools import lru_cache
 from typing import Any
 
 NONE = "–"
@@ -20,6 +21,32 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def lookup(nested: dict[str, Any], name: str) -> Any:
+    """The value of a dotted name; None when there is none."""
+    value: Any = nested
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def differing(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names whose values differ between two nested settings, as `flatten` would name them.
+
+    An absent name differs from no None. Branches that are equal are not walked through.
+    """
+    for key in one.keys() | other.keys():
+        mine, theirs = one.get(key), other.get(key)
+        if mine == theirs:
+            continue
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(mine, dict) and mine and isinstance(theirs, dict) and theirs:
+            yield from differing(mine, theirs, name)
+            continue
+        for value in (mine, theirs):
+            yield from flatten(value, name) if isinstance(value, dict) and value else [name]
+
+
+@lru_cache(maxsize=100_000)  # a large table asks the same some hundred thousand times
 def under(name: str, roots: tuple[str, ...]) -> bool:
     """Is the dotted `name` one of `roots` or below one of them?"""
     return any(name == root or name.startswith(root + ".") for root in roots)
@@ -38,7 +65,11 @@ def natural(value: Any) -> tuple:
         return (2,)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (0, "", value)
-    text = str(value)
+    return _natural_text(str(value))
+
+
+@lru_cache(maxsize=100_000)
+def _natural_text(text: str) -> tuple:
     if re.fullmatch(r"\d+(\.\d+)?(e[+-]?\d+)?", text):
         return (0, "", float(text))
     if leading := re.fullmatch(r"(\d+)(\D.*)", text):  # by kind first: all "… per class" stand together

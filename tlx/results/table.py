@@ -1,13 +1,14 @@
 """The table of a study: one row a cell, mean ± std over its seeds, the gain over the baseline, and what it cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
 from tlx.errors import UserError, unknown
 from tlx.results import caption
 from tlx.results.baseline import Partners, baselines
+from tlx.results.best import against_best
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
 from tlx.results.gains import Gain, corrected_level, gains
@@ -32,6 +33,7 @@ class Table:
     - gain, gain_low, gain_high (95 % paired t interval), gain_n (pairs), gain_p (paired t test); gain_p_holm,
       gain_low_holm, gain_high_holm (corrected over the table's gains) and the verdict that follows: "helps", "hurts" or
       "no evidence"; detectable: the gain that so many seeds find in 80 % of studies, at Holm's strictest level;
+    - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
     - failed and missing (numbers of runs), outliers (seed → why its score does not belong to the others) and unsealed
       (whether a run read the test split more than once or before its training had ended).
@@ -44,6 +46,7 @@ class Table:
     notes: list[str]
     group_by: list[str]
     pivot: Pivot | None = None
+    directions: dict[str, str | None] = field(default_factory=dict)  # metric → "higher" or "lower" is better
 
     @property
     def metric(self) -> str:
@@ -97,7 +100,8 @@ def build_table(
     extra = distinguishing(kept, ignored)
     asked = dict.fromkeys(key for keys in options.values() for key in keys)
     extra = [key for key in asked if key not in (*CHOICES, *extra)] + extra
-    direction = direction_of(kept, names[0])
+    directions = {name: direction_of(kept, name) for name in names}
+    direction = directions[names[0]]
     partners = baselines(kept, reference, ignored) if reference else Partners()
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
@@ -105,11 +109,13 @@ def build_table(
     found_gains = gains(pairs, names[0], direction) if direction else []
     level = corrected_level(found_gains)
     by_cell = {gain.cell.id: gain for gain in found_gains}
-    table_rows = [_row(cell, keys, names, by_cell.get(cell.id), level) for cell in order]
+    standing = against_best(order, names[0], direction)
+    table_rows = [_row(cell, keys, names, by_cell.get(cell.id), level, standing.get(cell.id)) for cell in order]
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
     notes = caption.notes(order, names, direction, table_rows, reference, scores_only=grid is not None) + tuned.notes
+    notes += caption.on_best(order, standing)
     notes += warnings(order, names[0], runs, direction, reference, partners)
-    return Table(names, reference, keys, table_rows, notes, sections, grid)
+    return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
 
 def _baseline(cells: Sequence[Cell], asked: str | None) -> str | None:
@@ -129,11 +135,14 @@ def _order(cell: Cell, sections: Sequence[str], keys: Sequence[str], baseline: s
     return [*(place(name, cell.value(name), baseline) for name in names), (cell.id,)]
 
 
-def _row(cell: Cell, keys: Sequence[str], metrics: Sequence[str], gain: Gain | None, level: float) -> dict[str, Any]:
+def _row(
+    cell: Cell, keys: Sequence[str], metrics: Sequence[str], gain: Gain | None, level: float, standing: str | None
+) -> dict[str, Any]:
     spread = mean_std(list(cell.scores(metrics[0]).values()))
     row: dict[str, Any] = {key: cell.value(key) for key in keys}
     row |= {"mean": spread.mean, "std": spread.std, "n": spread.n}
     row |= _gain_columns(gain, level)
+    row["against_best"] = standing
     row["forgetting"] = _forgetting(cell, metrics[0])
     row["trainable_share"] = _over(cell, "counts", "trainable_share", fmean)
     row["seconds"] = _over(cell, "seconds", "total", median)

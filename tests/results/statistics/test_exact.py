@@ -23,6 +23,7 @@ def test_five_seeds_cannot_go_below_a_sixteenth() -> None:
     assert sign_flip_p(five) == wilcoxon_p(five) == smallest_p(five) == 0.0625
     assert not can_decide(five, 0.05)
     assert can_decide([*five, 0.6], 0.05) and not can_decide([*five, 0.6], 0.025)
+    assert smallest_p([0.1] * 2000) == 0.0 and smallest_p([0.0]) == 1.0
     assert not can_decide([*five, 0.0], 0.05)  # a difference of zero has no sign to flip
 
 

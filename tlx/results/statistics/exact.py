@@ -16,7 +16,7 @@ DRAWS = 100_000
 
 def smallest_p(values: Sequence[float]) -> float:
     """2/2ᵐ of the m differences that are not zero: the least p that any choice of signs can give."""
-    return min(1.0, 2.0 / 2 ** sum(value != 0 for value in values))
+    return min(1.0, 0.5 ** (sum(value != 0 for value in values) - 1))
 
 
 def can_decide(values: Sequence[float], level: float = 0.05) -> bool:
