@@ -1,6 +1,7 @@
 """Several processes as one run: the same result as one process with the same global batch, and nothing done twice."""
 
 import csv
+import importlib.util
 import os
 import signal
 import subprocess
@@ -19,9 +20,15 @@ from safetensors.torch import load_file
 
 from tlx.data.sampling import EpochBatchSampler, share_of_batch
 from tlx.interruption import Interrupted
+from tlx.ranks import Followers, RankKilled
 from tlx.results.record import read_record
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import do
+
+_spec = importlib.util.spec_from_file_location("processes", Path(__file__).with_name("sweeps") / "processes.py")
+assert _spec and _spec.loader
+processes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(processes)
 
 # Layer norm and no dropout: what is left for two processes to differ in is the order of sums. 27 examples in batches of
 # 8: the last one has 3, which do not make two parts of two. 1 + 2 blocks and a head make the phases.
@@ -156,12 +163,15 @@ def test_asked_to_leave_all_leave_and_go_on_bit_for_bit(plan, several: list[str]
     assert (whole.folder / "metrics.csv").read_text() == (cut.folder / "metrics.csv").read_text()
 
 
-def children() -> list[int]:
-    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+def ranks_of(run: int | str) -> list[int]:
+    """The other processes of a run, by its process."""
+    threads = Path(f"/proc/{run}/task").iterdir()
+    children = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+    return [pid for pid in children if b"tlx.ranks" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def kill_a_rank() -> None:
-    (rank,) = [pid for pid in children() if b"tlx.ranks" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (rank,) = ranks_of("self")
     os.kill(rank, signal.SIGKILL)
 
 
@@ -172,9 +182,34 @@ def test_a_process_that_dies_ends_the_run_with_its_name(plan) -> None:
     with pytest.raises(RuntimeError, match=r"process 1 of this run: killed by SIGKILL"):
         do(run, [At((1, 0), kill_a_rank)])
     record = read_record(run.folder)
-    assert record and record["status"] == "failed" and record["error"]["type"] == "RankFailed"
+    assert record and record["status"] == "failed" and record["error"]["type"] == "Killed"
     assert not torch.distributed.is_initialized()
     assert time.monotonic() - began < 300
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_costs_a_retry(tlx) -> None:
+    words = ["-m", "strategy=scratch", "seed=0", "trainer.max_epochs=10", "trainer.checkpoint_seconds=0", *TWO]
+    study = tlx.runs / "adhoc"
+    look = lambda: next((ranks_of(pid) for pid in [processes.running(study, 0, epoch=1)] if pid), None)  # noqa: E731
+    with processes.Accident(look, lambda ranks: os.kill(ranks[0], signal.SIGKILL)) as accident:
+        outcome = tlx.train(*words, "hydra.launcher.backend=local", "hydra.launcher.retries=1")
+    assert accident.happened and outcome.code == 0, outcome.err
+    assert outcome.err.count("again:") == 1 and "process 1 of this run: killed by SIGKILL" in outcome.err
+    (record,) = tlx.records()
+    assert record["attempt"] == 1
+    assert [sitting["resumed"] for sitting in record["sittings"]] == [False, True]
+
+
+def test_a_process_that_is_killed_before_the_training() -> None:
+    followers = Followers({"trainer": {"devices": 2, "threads": 1}}, Path())
+    process = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
+    reading, writing = os.pipe()
+    os.close(writing)
+    followers._processes, followers._reports = [process], [os.fdopen(reading)]
+    process.kill()
+    with pytest.raises(RankKilled, match="process 1 of this run: killed by SIGKILL"), followers.training(None):
+        raise AssertionError("it must not begin")
 
 
 ANYBODYS = """

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tlx.errors import out_of_space
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
@@ -16,7 +18,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     removes it.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; an older file is untouched.
+        OSError: the folder cannot be written or the disk is full, naming `path`; an older file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -26,8 +28,11 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        full = out_of_space(error)
+        if full is not None:
+            raise OSError(full.errno, full.strerror, str(path)) from error
         raise
     _sync_folder(path.parent)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tlx.errors import RunFailed, UserError
+from tlx.errors import RunFailed, UserError, full_disk, out_of_space
 from tlx.interruption import Interrupted
 
 app = typer.Typer(
@@ -247,6 +247,9 @@ def main() -> None:
             sys.exit(2)
         if "--traceback" in sys.argv:
             traceback.print_exc()
+        if full := out_of_space(error):
+            typer.echo(f"tlx: {full_disk(full)}", err=True)
+            sys.exit(1)
         typer.echo(f"tlx: {type(error).__name__}: {error} (a bug? --traceback shows where)", err=True)
         sys.exit(1)
     if code == 130:

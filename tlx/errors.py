@@ -1,6 +1,7 @@
 """The errors that users see: what was given, what is allowed, the nearest match, what to do."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -10,6 +11,24 @@ class UserError(Exception):
 
 class RunFailed(Exception):
     """A run started and failed: its record holds the error; exit code 1."""
+
+
+class Killed(Exception):
+    """A process that a run needs was ended from outside, not by an error of its own: the run can be taken up again."""
+
+
+def out_of_space(error: BaseException | None) -> OSError | None:
+    """The error of a full disk (or quota) that is behind `error`, or is it: torch hides it. None: there is none."""
+    while isinstance(error, Exception):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def full_disk(error: OSError) -> str:
+    """What to say of it."""
+    return f"the disk is full: {error}. Free some space; the same command goes on from the last checkpoint."
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:

@@ -69,3 +69,13 @@ class Interruption:
         self.requested = number
         if again or not self._waiting:
             self.leave()
+
+
+def cause_of_death(code: int) -> str:
+    """What the exit code of a process that ended without a word says: the signal is its negative number."""
+    if code >= 0:
+        return f"the process ended by itself with exit code {code} and no word"
+    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
+    if -code == signal.SIGKILL:
+        return f"killed by {name}: probably out of memory, unless somebody ended it"
+    return f"killed by {name}"

@@ -20,7 +20,8 @@ from typing import IO, Any
 import torch
 import torch.distributed as dist
 
-from tlx.interruption import Interrupted, Interruption
+from tlx.errors import Killed
+from tlx.interruption import Interrupted, Interruption, cause_of_death
 
 ADDRESS = "127.0.0.1"
 PATIENCE = 30.0  # seconds until a process that should have ended by itself is killed
@@ -36,6 +37,10 @@ main(job)
 
 class RankFailed(RuntimeError):
     """Another process of this run failed; the message is its own."""
+
+
+class RankKilled(RankFailed, Killed):
+    """Another process of this run was ended by a signal."""
 
 
 class Followers:
@@ -81,6 +86,7 @@ class Followers:
 
         Raises:
             RankFailed: another process failed; here that may have looked like a broken connection.
+            RankKilled: it was ended by a signal.
         """
         if self.size == 1:
             yield
@@ -94,7 +100,7 @@ class Followers:
             # The others may wait for this process, and disconnecting for them: so they end first.
             reasons = self._end(5.0)
             if reasons and is_broken_connection(error):
-                raise RankFailed(reasons[0]) from error
+                raise reasons[0] from error
             raise
         finally:
             if dist.is_initialized():
@@ -102,16 +108,18 @@ class Followers:
             self._end(PATIENCE)
 
     def _connect(self, checkpoint: Path | None) -> None:
-        for rank, report in enumerate(self._reports, 1):
+        for rank, (process, report) in enumerate(zip(self._processes, self._reports, strict=True), 1):
             word = json.loads(report.readline() or "{}")
             if "ready" not in word:
-                raise RankFailed(f"process {rank} of this run: {word.get('failed') or 'it died without a word'}")
+                if "failed" not in word:  # its end of the report closed with it
+                    process.wait()
+                raise _failure(rank, process, word) or RankFailed(f"process {rank} of this run died without a word")
         self._store = dist.TCPStore(ADDRESS, 0, self.size, is_master=True, wait_for_workers=False)
         for process in self._processes:
             _tell(process, {"port": self._store.port, "checkpoint": str(checkpoint) if checkpoint else None})
         connect(self.config, self._store, 0)
 
-    def _end(self, patience: float) -> list[str]:
+    def _end(self, patience: float) -> list[RankFailed]:
         """Wait so long for the processes, kill those that are left, and say why the others failed."""
         self._ending.set()
         deadline = time.monotonic() + patience
@@ -125,11 +133,9 @@ class Followers:
                 process.kill()
                 process.wait()
             said = [json.loads(line) for line in report]
-            why = next((word["failed"] for word in said if "failed" in word), None)
-            if why is None and process.returncode < 0 and not killed:
-                why = f"killed by {signal.Signals(-process.returncode).name}"
-            if why is not None:
-                reasons.append(f"process {rank} of this run: {why}")
+            word: dict[str, Any] = next((word for word in said if "failed" in word), {})
+            if (word or not killed) and (failure := _failure(rank, process, word)):
+                reasons.append(failure)
             report.close()
             assert process.stdin is not None
             with suppress(BrokenPipeError):
@@ -144,6 +150,15 @@ class Followers:
                 f"a process of this run ended with code {process.returncode}: so does it", file=sys.stderr, flush=True
             )
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _failure(rank: int, process: subprocess.Popen, word: dict[str, Any]) -> RankFailed | None:
+    """What another process says of its end, or what its end says of itself; None: neither says anything."""
+    if "failed" in word:
+        return RankFailed(f"process {rank} of this run: {word['failed']}")
+    if process.returncode is not None and process.returncode < 0:
+        return RankKilled(f"process {rank} of this run: {cause_of_death(process.returncode)}")
+    return None
 
 
 def _tell(process: subprocess.Popen, message: dict[str, Any]) -> None:

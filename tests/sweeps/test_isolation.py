@@ -1,10 +1,9 @@
 """Runs in processes of their own: what happens to one touches no other, and no device ever holds two."""
 
+import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -12,21 +11,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SCRIPT = "from tlx.cli import main; main()"
-
-
-def launch(tlx, folder: Path, *words: str) -> subprocess.Popen:
-    """`tlx train WORDS` in a process of its own, with runs in processes of theirs."""
-    paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": paths, "TLX_LEASES": str(folder / "leases"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, "train", *tlx.quick, "hydra.launcher.backend=local", *words],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+_spec = importlib.util.spec_from_file_location("processes", HERE / "processes.py")
+assert _spec and _spec.loader
+processes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(processes)
 
 
 @pytest.mark.slow
@@ -38,8 +26,11 @@ def test_four_devices_twelve_runs_two_sweeps_and_four_accidents(tlx, tmp_path: P
         "seed=range(12)",
         "hydra.launcher.devices=[0,1,2,3]",
         "hydra.launcher.memory_gb=64",
+        "hydra.launcher.backend=local",
     ]
-    sweeps = [launch(tlx, tmp_path, *words) for _ in range(2)]
+    paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    environment = {"PYTHONPATH": paths, "TLX_LEASES": str(tmp_path / "leases"), "OMP_NUM_THREADS": "1"}
+    sweeps = [processes.launch(tlx, *words, **environment) for _ in range(2)]
     told = [sweep.communicate(timeout=900) for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [1, 1], told
     records = {record["choices"]["seed"]: record for record in tlx.records()}
@@ -66,36 +57,27 @@ def test_four_devices_twelve_runs_two_sweeps_and_four_accidents(tlx, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_asked_to_leave(tlx, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_sweep_that_is_asked_to_leave(tlx, number: signal.Signals) -> None:
     words = ["-m", "strategy=scratch", "seed=0,1", "trainer.max_epochs=300", "dataset.train_size=10_per_class"]
-    sweep = launch(tlx, tmp_path, *words)
+    sweep = processes.launch(tlx, *words, "hydra.launcher.backend=local", "hydra.launcher.n_jobs=2")
     study = tlx.runs / "adhoc"
-    wait_for(lambda: list(study.glob("*/progress.json")), sweep)
-    sweep.send_signal(signal.SIGTERM)
+    processes.wait_for(lambda: len(list(study.glob("*/progress.json"))) == 2, sweep)
+    processes.ask(sweep, number)
     _, err = sweep.communicate(timeout=60)
-    assert sweep.returncode == 130 and "left on SIGTERM; the same command again goes on from here" in err
-    assert {record["status"] for record in tlx.records()} == {"interrupted"}
+    assert sweep.returncode == 130 and f"left on {number.name}; the same command again goes on from here" in err
+    ends = [(record["status"], record["error"]["message"]) for record in tlx.records()]
+    assert ends == [("interrupted", f"left on {number.name}")] * 2
     trained = [file.parent for file in study.glob("*/progress.json")]
     assert trained and all((folder / "checkpoints/last.ckpt").is_file() for folder in trained)
 
 
-def wait_for(condition, sweep: subprocess.Popen, seconds: float = 300) -> None:
-    """Wait until `condition()` holds, as long as the sweep lives."""
-    import time
-
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert sweep.poll() is None, sweep.communicate()
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)
-
-
 def test_the_reason_of_a_death_without_a_word() -> None:
-    from tlx.sweeps.engine import why
+    from tlx.interruption import cause_of_death
 
-    assert why(-signal.SIGSEGV) == "killed by SIGSEGV"
-    assert "SIGKILL: probably out of memory" in why(-signal.SIGKILL)
-    assert "exit code 3" in why(3)
+    assert cause_of_death(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert "SIGKILL: probably out of memory" in cause_of_death(-signal.SIGKILL)
+    assert "exit code 3" in cause_of_death(3)
 
 
 def test_a_dead_process_is_buried_once(tlx) -> None:

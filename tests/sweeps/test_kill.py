@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS, MEASURED = 20, ("seconds", "memory")
+KILLS = 20
 SCRIPT = "from tlx.cli import main; main()"
 # 24 runs of three strategies, one of them with phases; a checkpoint after every batch, so that resuming is at stake.
 WORDS = [
@@ -48,13 +48,8 @@ def kill(pid: int) -> None:
         return
 
 
-def table(tlx, study: str) -> list[dict]:
-    rows = json.loads(tlx("table", str(tlx.runs / study), "--format", "json").out)["rows"]
-    return [{name: value for name, value in row.items() if not name.startswith(MEASURED)} for row in rows]
-
-
 @pytest.mark.slow
-def test_killed_at_twenty_moments(tlx) -> None:
+def test_killed_at_twenty_moments(tlx, table_of) -> None:
     draw = random.Random(0)
     folder = tlx.runs / "disturbed"
     completed: dict[str, bytes] = {}
@@ -89,7 +84,7 @@ def test_killed_at_twenty_moments(tlx) -> None:
         sweep = launch(tlx, "disturbed")
 
     assert tlx.train(*WORDS, "hydra.launcher.backend=in_process", "study=undisturbed").code == 0
-    assert table(tlx, "disturbed") == table(tlx, "undisturbed")
+    assert table_of("disturbed") == table_of("undisturbed")
     assert all((folder / name / "record.json").read_bytes() == content for name, content in completed.items())
     ends, whole = states(folder), states(tlx.runs / "undisturbed")
     assert len(ends) == 24 and ends.keys() == whole.keys()

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import signal
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -44,16 +45,9 @@ def test_two_nodes_give_the_numbers_of_one_machine(same_as_local, ray_words: lis
 def test_a_lost_process_and_a_lost_worker_cost_a_retry(tlx, ray_words: list[str]) -> None:
     study = tlx.runs / "adhoc"
     words = ["-m", "strategy=scratch", "seed=0,1"]
-
-    def kill(pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
-
-    def kill_worker(pid: int) -> None:
-        kill(processes.parent_of(processes.parent_of(pid)))  # run <- fork server <- Ray's worker
-
     with (
-        processes.Accident(lambda: processes.running(study, 0), kill) as first,
-        processes.Accident(lambda: processes.running(study, 1), kill_worker) as second,
+        processes.Accident(lambda: processes.running(study, 0), processes.kill) as first,
+        processes.Accident(lambda: processes.running(study, 1), processes.kill_worker) as second,
     ):
         outcome = tlx.train(*words, *ray_words, "hydra.launcher.retries=1")
     assert first.happened and second.happened
@@ -65,18 +59,67 @@ def test_a_lost_process_and_a_lost_worker_cost_a_retry(tlx, ray_words: list[str]
 
 
 @pytest.mark.slow
+def test_the_demo_ends_in_the_same_table_though_a_worker_dies(tlx, demo, table_of, ray_words: list[str]) -> None:
+    study = tlx.runs / "ray"
+    look = lambda: processes.running(study, 1, epoch=1) if processes.completed(study) >= 4 else None  # noqa: E731
+    with processes.Accident(look, processes.kill_worker) as accident:
+        outcome = demo("ray", *ray_words, "hydra.launcher.retries=1")
+    assert accident.happened and outcome.code == 0, outcome.err
+    assert "failed:" not in outcome.err
+    assert sorted(len(record["sittings"]) for record in tlx.records("ray")) == [1] * 9 + [2]
+    assert demo("local", "hydra.launcher.n_jobs=2").code == 0
+    table = table_of("ray")
+    assert [row["n"] for row in table] == [2] * 5 and table == table_of("local")
+
+
+@pytest.mark.slow
 def test_runs_leave_when_the_sweep_is_asked_to(tlx, ray_words: list[str]) -> None:
     words = ["strategy=scratch", "seed=0", "trainer.max_epochs=100"]
     look = lambda: processes.running(tlx.runs / "adhoc", 0, epoch=3)  # noqa: E731
-    with processes.Accident(look, lambda _: os.kill(os.getpid(), signal.SIGTERM)):
+    with processes.Accident(look, lambda _: os.kill(os.getpid(), signal.SIGINT)):
         outcome = tlx.train("-m", *words, *ray_words)
     assert outcome.code == 130, outcome.err
     (record,) = tlx.records()
-    assert record["status"] == "interrupted"
+    assert (record["status"], record["error"]["message"]) == ("interrupted", "left on SIGINT")
     assert not (tlx.runs / "adhoc/.sweeps").exists()
     assert tlx.train(*words).code == 0
     (record,) = tlx.records()
     assert [sitting["resumed"] for sitting in record["sittings"]] == [False, True]
+
+
+def test_ray_still_has_what_keeps_it_on_loopback() -> None:
+    from ray._private import services
+
+    assert callable(getattr(services, "resolve_ip_for_localhost", None)), (
+        "this Ray has no resolve_ip_for_localhost, which tlx.sweeps.on_ray replaces so that a Ray of our own listens "
+        "on loopback only: find out what makes it do so now"
+    )
+
+
+@pytest.mark.slow
+def test_a_ray_of_our_own_listens_on_loopback_only() -> None:
+    import psutil
+    import ray
+
+    from tlx.sweeps.on_ray import connect
+
+    def descendants() -> set[psutil.Process]:
+        return set(psutil.Process().children(recursive=True))
+
+    def sockets(process: psutil.Process) -> set[tuple[str, str, int]]:
+        found = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        return {(process.name(), address.ip, address.port) for address in found}
+
+    children, before = descendants(), sockets(psutil.Process())
+    assert connect(None)
+    try:
+        ray.get(ray.remote(lambda: None).remote())  # a worker has servers, too
+        found = set().union(*map(sockets, [psutil.Process(), *descendants() - children])) - before
+    finally:
+        ray.shutdown()
+    assert {"gcs_server", "raylet"} <= {name for name, _, _ in found}, found
+    is_open = {place for place in found if not ip_address(place[1].removeprefix("::ffff:")).is_loopback}
+    assert not is_open, f"open to the network: {is_open}; see tlx.sweeps.on_ray._loopback_stays"
 
 
 def test_room_on_a_node() -> None:
@@ -94,6 +137,18 @@ def test_room_on_a_node() -> None:
 def test_a_node_that_does_not_see_the_study(tmp_path: Path) -> None:
     with pytest.raises(NotShared, match="every node sees"):
         Control(tmp_path / "elsewhere").check()
+
+
+def test_what_a_sweep_asks_of_its_runs_elsewhere(tmp_path: Path) -> None:
+    control = Control.make(tmp_path)
+    there = Control(control.place)
+    assert there.stopped is None and not there.recalled
+    control.stop(signal.SIGINT)
+    assert there.stopped == signal.SIGINT and there.recalled
+    control.stop(signal.SIGKILL)
+    assert there.stopped == signal.SIGKILL
+    control.remove()
+    assert there.stopped is None and not (tmp_path / ".sweeps").exists()
 
 
 @pytest.mark.parametrize(

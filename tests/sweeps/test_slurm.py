@@ -34,7 +34,7 @@ def test_a_killed_run_costs_a_retry_and_a_preempted_one_a_sitting(tlx) -> None:
         os.kill(processes.parent_of(pid), signal.SIGUSR2)  # as SLURM does; the parent is submitit's process
 
     with (
-        processes.Accident(lambda: processes.running(study, 0), lambda pid: os.kill(pid, signal.SIGKILL)) as first,
+        processes.Accident(lambda: processes.running(study, 0), processes.kill) as first,
         processes.Accident(lambda: processes.running(study, 1, epoch=2), preempt) as second,
     ):
         outcome = tlx.train(*words, *LOCAL, "hydra.launcher.retries=1")
@@ -49,14 +49,43 @@ def test_a_killed_run_costs_a_retry_and_a_preempted_one_a_sitting(tlx) -> None:
 
 
 @pytest.mark.slow
+def test_the_demo_ends_in_the_same_table(demo, table_of) -> None:
+    assert demo("jobs", *LOCAL, "hydra.launcher.n_jobs=2").code == 0
+    assert demo("local", "hydra.launcher.n_jobs=2").code == 0
+    table = table_of("jobs")
+    assert [row["n"] for row in table] == [2] * 5 and table == table_of("local")
+
+
+@pytest.mark.slow
 def test_runs_leave_when_the_sweep_is_asked_to(tlx) -> None:
-    words = ["strategy=scratch", "seed=0", "trainer.max_epochs=100"]
-    look = lambda: processes.running(tlx.runs / "adhoc", 0, epoch=3)  # noqa: E731
-    with processes.Accident(look, lambda _: os.kill(os.getpid(), signal.SIGTERM)):
-        outcome = tlx.train("-m", *words, *LOCAL)
-    assert outcome.code == 130, outcome.err
+    words = ["-m", "strategy=scratch", "seed=0", "trainer.max_epochs=100"]
+    sweep = processes.launch(tlx, *words, *LOCAL)
+    processes.wait_for(lambda: processes.running(tlx.runs / "adhoc", 0, epoch=3), sweep)
+    processes.ask(sweep, signal.SIGINT)
+    _, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130 and "left on SIGINT" in err, err
     (record,) = tlx.records()
-    assert record["status"] == "interrupted" and len(record["sittings"]) == 1
+    assert (record["status"], record["error"]["message"]) == ("interrupted", "left on SIGINT")
+    assert not (tlx.runs / "adhoc/.sweeps").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_breaks_off_ends_its_jobs(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tlx.sweeps.on_slurm import SlurmBackend
+
+    poll, found = SlurmBackend.poll, []
+
+    def broken(self: SlurmBackend, timeout: float) -> list:
+        ended = poll(self, timeout)
+        if pid := processes.running(tlx.runs / "adhoc", 0, epoch=1):
+            found.append(pid)
+            raise ZeroDivisionError
+        return ended
+
+    monkeypatch.setattr(SlurmBackend, "poll", broken)
+    outcome = tlx.train("-m", "strategy=scratch", "seed=0", "trainer.max_epochs=300", *LOCAL)
+    assert outcome.code == 1 and "ZeroDivisionError" in outcome.err
+    assert not Path(f"/proc/{found[0]}").exists()
 
 
 @pytest.fixture

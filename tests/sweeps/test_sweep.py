@@ -1,11 +1,13 @@
 """Sweeps: planned first, what is finished is skipped, what fails is recorded while the rest goes on."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tlx.interruption import SIGNALS
 from tlx.results.recording import Recording
 
 
@@ -121,6 +123,16 @@ def test_an_interrupted_run_says_so(tlx, monkeypatch: pytest.MonkeyPatch) -> Non
     assert outcome.code == 130
     assert "the same command again goes on from here" in outcome.err
     assert [r["status"] for r in tlx.records()] == ["interrupted"]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_an_interrupted_run_names_the_signal(tlx, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    import tlx.train as training
+
+    monkeypatch.setattr(training, "load_selected", lambda *_: signal.raise_signal(number))
+    outcome = tlx.train("-m", "strategy=scratch", "seed=0,1")
+    assert outcome.code == 128 + number and f"left on {number.name}; the same command again" in outcome.err
+    assert [(r["status"], r["error"]["message"]) for r in tlx.records()] == [("interrupted", f"left on {number.name}")]
 
 
 def test_hydras_grammar_on_the_command_line(tlx, started: list[dict]) -> None:

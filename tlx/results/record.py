@@ -20,7 +20,8 @@ from tlx.results.jsonfile import Damaged, plain, read_json, write_json
 
 SCHEMA = 1
 NAME = "record.json"
-KILLED = "Killed"  # the error type of a run whose process was ended from outside
+KILLED = "Killed"  # the error type of a run one of whose processes was ended from outside
+FULL = "DiskFull"  # the error type of a run that had no space to write to
 STATUSES = ("completed", "failed", "interrupted", "running")
 REQUIRED = {"identity": str, "cell": str, "status": str, "choices": dict, "config": dict}
 SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "cost", "versions", "machine")
@@ -70,7 +71,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def left_unfinished(record: dict[str, Any]) -> bool:
     """Whether the run was cut short from outside, so that it can be taken up where it was left."""
-    return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("type") == KILLED
+    return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("type") in (KILLED, FULL)
 
 
 def headline(kind: str | None, message: str | None) -> str:

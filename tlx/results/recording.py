@@ -1,6 +1,5 @@
 """Recording a run while it happens, so that its folder tells the truth whatever happens."""
 
-import errno
 import hashlib
 import os
 import platform
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.atomic import atomic
-from tlx.results.record import left_unfinished, read_record, write_record
+from tlx.errors import Killed, full_disk, out_of_space
+from tlx.results.record import FULL, KILLED, left_unfinished, read_record, write_record
 
 if TYPE_CHECKING:
     import lightning as L
@@ -81,7 +81,7 @@ class Recording:
         if error is not None:
             status = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
             text = "".join(traceback.format_exception(error))
-            self.details["error"] = {"type": type(error).__name__, "message": _reason(error), "traceback": text}
+            self.details["error"] = {"type": _kind(error), "message": _reason(error), "traceback": text}
         try:
             self._write(status)  # before loggers are closed, which may wait for a server
             if error is None:
@@ -217,11 +217,18 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def _kind(error: BaseException) -> str:
+    """The error's type; one of `tlx.results.record` where that lets the run be taken up again."""
+    if out_of_space(error):
+        return FULL
+    return KILLED if isinstance(error, Killed) else type(error).__name__
+
+
 def _reason(error: BaseException) -> str:
     """The error's message; a full disk or memory is named as such."""
+    if full := out_of_space(error):
+        return full_disk(full)
     text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full: {text}. Free some space; the same command goes on from the last checkpoint."
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
         return f"out of memory: {text}"
     return text

@@ -7,8 +7,11 @@ cluster, and it works for a job that waits in a queue as well.
 import contextlib
 import secrets
 import shutil
+import signal
 import time
 from pathlib import Path
+
+from tlx.atomic import atomic
 
 STOP, RECALL = "stop", "recall"
 
@@ -42,9 +45,10 @@ class Control:
                 "that every node sees under the same name."
             )
 
-    def stop(self) -> None:
-        """Ask the runs to checkpoint and leave, and those that have not begun not to."""
-        (self.place / STOP).touch()
+    def stop(self, number: signal.Signals) -> None:
+        """Ask the runs to leave as this signal would, and those that have not begun not to begin."""
+        with atomic(self.place / STOP) as file:
+            file.write(number.name.encode())
         self.recall()
 
     def recall(self) -> None:
@@ -52,8 +56,12 @@ class Control:
         (self.place / RECALL).touch()
 
     @property
-    def stopped(self) -> bool:
-        return (self.place / STOP).exists()
+    def stopped(self) -> signal.Signals | None:
+        """The signal that the runs are asked to leave by; None: they are not."""
+        try:
+            return signal.Signals[(self.place / STOP).read_text()]
+        except FileNotFoundError:
+            return None
 
     @property
     def recalled(self) -> bool:

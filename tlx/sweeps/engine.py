@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlx.errors import UserError
-from tlx.interruption import Interruption
+from tlx.interruption import Interruption, cause_of_death
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import KILLED, effort, headline, read_record
 from tlx.sweeps.folder import Busy, bury, locked, log_tail
@@ -24,15 +24,15 @@ LOOK_AGAIN = 1.0  # seconds between two looks at a run that another sweep is wor
 class Backend(Protocol):
     """Where runs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`.
 
-    `stop` asks all runs to checkpoint and leave; `recall` asks those that wait in a cluster's queue not to begin, and
-    `poll` gives them back as NOT_BEGUN.
+    `stop` passes a signal on to all runs, which checkpoint and leave; `recall` asks those that wait in a cluster's
+    queue not to begin, and `poll` gives them back as NOT_BEGUN.
     """
 
     @property
     def slots(self) -> int: ...
     def start(self, run: Planned) -> None: ...
     def poll(self, timeout: float) -> list[tuple[Planned, int]]: ...
-    def stop(self) -> None: ...
+    def stop(self, number: signal.Signals) -> None: ...
     def recall(self) -> None: ...
     def close(self) -> None: ...
 
@@ -86,8 +86,9 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
         try:
             while waiting or running or elsewhere:
                 if interruption.requested is not None and asked is None:
-                    asked = signal.Signals(interruption.requested).name
-                    backend.stop()
+                    number = signal.Signals(interruption.requested)
+                    asked = number.name
+                    backend.stop(number)
                 if asked or rules.enough(errors):
                     waiting.clear()
                     elsewhere.clear()
@@ -144,7 +145,7 @@ def settle(run: Planned, code: int) -> str:
     try:
         with locked(run.folder):
             if code != 0:
-                bury(run.folder, why(code))
+                bury(run.folder, cause_of_death(code))
             record = read_record(run.folder)
     except Busy:
         return "elsewhere"
@@ -155,16 +156,6 @@ def settle(run: Planned, code: int) -> str:
     if record["status"] == "failed":
         return "killed" if record["error"]["type"] == KILLED else "failed"
     return record["status"]
-
-
-def why(code: int) -> str:
-    """What an exit code says of a process that ended without a record."""
-    if code >= 0:
-        return f"the process ended by itself with exit code {code} and no word"
-    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
-    if -code == signal.SIGKILL:
-        return f"killed by {name}: probably out of memory, unless somebody ended it"
-    return f"killed by {name}"
 
 
 def reason(run: Planned) -> str:

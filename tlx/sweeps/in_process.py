@@ -1,5 +1,7 @@
 """The backend without isolation: one run after the other in this process, to step through them with a debugger."""
 
+import signal
+
 from tlx.sweeps.folder import Busy
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import BUSY, DONE, FAILED, do
@@ -32,8 +34,8 @@ class InProcessBackend:
         ended, self._ended = self._ended, []
         return ended
 
-    def stop(self) -> None:
-        """Nothing: no run is going on between two calls."""
+    def stop(self, number: signal.Signals) -> None:
+        """Nothing: no run is going on between two calls, and one that is gets the signal itself."""
 
     def recall(self) -> None:
         """Nothing: what was started is over."""

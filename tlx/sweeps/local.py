@@ -90,12 +90,12 @@ class LocalBackend:
             ended.append((run, process.exitcode))
         return ended
 
-    def stop(self) -> None:
-        """Ask all runs to checkpoint and leave."""
+    def stop(self, number: signal.Signals) -> None:
+        """Pass a signal on to all runs, which checkpoint and leave."""
         for _, process in self._running.values():
             assert process.pid is not None
             try:
-                os.kill(process.pid, signal.SIGTERM)
+                os.kill(process.pid, number)
             except ProcessLookupError:
                 continue  # it left by itself
 

@@ -1,6 +1,7 @@
 """The Ray backend: each run is a Ray task, which does it in a process of its own, forked warm on the task's node."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,10 +88,10 @@ class RayBackend:
         ready, _ = self.ray.wait(list(self._running), num_returns=1, timeout=timeout)
         return [(self._running.pop(ref), code) for ref in ready for code in [self._code(ref)]]
 
-    def stop(self) -> None:
-        """Ask all runs to checkpoint and leave."""
+    def stop(self, number: signal.Signals) -> None:
+        """Ask all runs to checkpoint and leave, as this signal would."""
         if self._control is not None:
-            self._control.stop()
+            self._control.stop(number)
 
     def recall(self) -> None:
         """Ask the runs that Ray has not begun not to begin."""
@@ -165,9 +166,10 @@ def do_on_node(config: dict[str, Any], folder: str, place: Place, modules: list[
         while True:
             for _, code in backend.poll(LOOK):
                 return code
-            if sweep.stopped and not asked:
+            number = sweep.stopped
+            if number is not None and not asked:
                 asked = True
-                backend.stop()
+                backend.stop(number)
     finally:
         backend.close()
 

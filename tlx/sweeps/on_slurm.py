@@ -1,5 +1,6 @@
 """The SLURM backend: the runs of a study as one job array, through submitit."""
 
+import signal
 import time
 import warnings
 from collections.abc import Sequence
@@ -89,10 +90,10 @@ class SlurmBackend:
             self._trouble |= code < 0 or code == NO_WORD  # then submitit's logs may tell more than the run's
         return [(run, code) for (run, _), code in ended]
 
-    def stop(self) -> None:
-        """Ask all runs to checkpoint and leave, and take what waits out of the queue."""
+    def stop(self, number: signal.Signals) -> None:
+        """Ask all runs to checkpoint and leave, as this signal would, and take what waits out of the queue."""
         if self._control is not None:
-            self._control.stop()
+            self._control.stop(number)
         self.recall()
 
     def recall(self) -> None:
@@ -109,13 +110,15 @@ class SlurmBackend:
             self._asked = float("-inf")
 
     def close(self) -> None:
-        """Cancel what still runs; remove the sweep's folder unless a job was lost."""
+        """End what still runs; remove the sweep's folder unless a job was lost."""
+        if self._running and self._control is not None and not self.on_cluster:
+            self._control.stop(signal.SIGKILL)
         for _, job in self._running:
-            job.cancel(check=False)
             self._trouble = True
-            process = getattr(job, "_process", None)  # of the executor `local`, which ends its run first
-            if process is not None:
-                process.wait()
+            if self.on_cluster:
+                job.cancel(check=False)
+            else:
+                job._process.wait()
         self._running.clear()
         if self._control is not None and not self._trouble:
             self._control.remove()
@@ -131,7 +134,13 @@ class SlurmBackend:
             given = {"config": run.config, "folder": str(run.folder.absolute()), "place": asdict(self.place)}
             write_json(files[-1], given)
         job = SlurmJob(verdict=self.options["signal_delay_s"] if self.on_cluster else 0.0)
-        jobs = self._executor.map_array(job, [str(file) for file in files])
+        # A blocked signal stays blocked in what is started. So Ctrl-C does not reach the jobs of the executor `local`,
+        # which would leave their runs alone, but the sweep, which asks the runs to leave.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            jobs = self._executor.map_array(job, [str(file) for file in files])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._running += zip(runs, jobs, strict=True)
 
     def _make_executor(self, control: Control) -> Any:

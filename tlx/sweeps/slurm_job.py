@@ -37,11 +37,12 @@ class SlurmJob:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
         self._process = subprocess.Popen([sys.executable, "-m", "tlx.sweeps.node", file], stdin=subprocess.PIPE)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
-        asked = False
+        asked = None
         while not self._gone():
-            if control.stopped and not asked:
-                asked = True
-                self._process.terminate()
+            number = control.stopped
+            if number is not None and number != asked:
+                asked = number
+                self._process.send_signal(number)
             time.sleep(LOOK)
         code = self._process.wait()
         until = time.monotonic() + self.verdict

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING, Any
 
+from tlx.interruption import SIGNALS
 from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, locked, make_ready
 from tlx.sweeps.halving import can_halve, halve, halved_before
@@ -57,6 +58,11 @@ def main(run: Planned, place: Place) -> None:
     os.dup2(log, 2)
     faulthandler.enable()
     os.setsid()  # Ctrl-C reaches the sweep alone, which then asks its runs to leave
+    # Who started this process may have let it ignore some (a shell's `&`) or block them (`tlx.sweeps.on_slurm`): here
+    # each of them ends what is not a run yet.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     parent = parent_process()
     if parent is not None:
         leave_with(parent.sentinel)
