@@ -18,7 +18,9 @@ COSTS = (
 
 
 class Cost(Figure):
-    """Rows: series, other (settings besides panel and series; absent when there are none), cost, score, low, high, front ("yes" or "no"), …"""
+    """Rows: series, other (settings besides panel and series; absent when there are none), cost, score, low, high,
+    front ("yes" or "no"), and for the tooltip seconds, share and memory (GiB).
+    """
 
     kind = "cost"
     title = "Cost against score"

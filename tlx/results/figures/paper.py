@@ -98,7 +98,7 @@ def draw(figure: Figure, picture: Picture) -> "Canvas":
         bar = canvas.colorbar(colours, ax=grid, fraction=0.03 if across > 1 else 0.06, aspect=15 * down)
         bar.set_label(figure.colour_title)
         if isinstance(colours.norm, LogNorm):  # less than a decade would have no tick at all
-            ends = (colours.norm.vmin, colours.norm.vmax)
+            ends = [end for end in (colours.norm.vmin, colours.norm.vmax) if end is not None]
             bar.set_ticks(ends, labels=[f"{end:.2g}" for end in ends])
             bar.minorticks_off()
     if figure.legend and len(picture.series) > 1:
