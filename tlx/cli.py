@@ -94,6 +94,10 @@ def table(
     tune_over: Annotated[
         str | None, typer.Option("--tune-over", help="Keys, e.g. optimizer.lr: keep the best on validation per cell.")
     ] = None,
+    examples: Annotated[
+        bool,
+        typer.Option("--examples", help="Also how far each gain depends on the draw of test examples."),
+    ] = False,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option("--compare", help="One comparison in words: two strategies, or settings (strategy=a,model=b)."),
@@ -109,8 +113,8 @@ def table(
         from tlx.results.comparison import compare as compare_sides
         from tlx.results.comparison_text import render as render_comparison
 
-        if group_by or rows or columns or len(metric or ()) > 1:
-            raise UserError("--compare takes one metric and no --group-by, --rows or --columns.")
+        if group_by or rows or columns or examples or len(metric or ()) > 1:
+            raise UserError("--compare takes one metric and no --group-by, --rows, --columns or --examples.")
         compared = compare_sides(collect(runs), *compare, metric=(metric or ["test/accuracy"])[0], tune_over=tune_over)
         typer.echo(render_comparison(compared, format), nl=False)
         return
@@ -122,6 +126,7 @@ def table(
         tune_over=tune_over,
         rows=rows,
         columns=columns,
+        examples=examples,
     )
     typer.echo(render(built, format), nl=False)
 

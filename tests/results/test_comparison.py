@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import tlx.results as r
+from tlx.cli import main
 from tlx.errors import UserError
 from tlx.results.comparison_text import render
 
@@ -122,6 +123,23 @@ def test_a_sure_difference_on_a_small_test_set(study) -> None:
     found = compare(study)
     assert found.pairs[0].verdict == "lora is better"
     assert "another test set of this size could say otherwise" in str(found)
+
+
+def test_the_same_interval_in_a_table(study) -> None:
+    rng = np.random.default_rng(1)
+    full = rng.random((5, 300)) < 0.8
+    with_predictions(study, "full", full)
+    with_predictions(study, "lora", full | (rng.random((5, 300)) < 0.3))
+    study.runs("mixout", [0.1, 0.2, 0.1, 0.2, 0.3])
+    runs = r.collect(study.folder)
+    table = r.build_table(runs, baseline="full", examples=True)
+    lora = next(row for row in table.rows if row["strategy"] == "lora")
+    assert (lora["examples_low"], lora["examples_high"]) == compare(study).pairs[0].examples
+    assert f"| [+{lora['examples_low']:.3f}, +" in r.render(table) and "other examples" in r.render(table)
+    assert "Other examples: the gain's 95 % interval when the test examples are drawn anew" in table.caption
+    assert "test examples of 1 gains could not be resampled; the first:" in table.caption
+    plain = r.build_table(runs, baseline="full")
+    assert all(row["examples_low"] is None for row in plain.rows) and "other examples" not in r.render(plain)
 
 
 def test_why_examples_are_not_resampled(study) -> None:
@@ -257,10 +275,19 @@ def test_formats(study) -> None:
         render(found, "latex")
 
 
-def test_the_command_line(study, tlx) -> None:
+def test_the_command_line(study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     study.runs("full", BASE)
     study.runs("lora", [b + i / 100 for i, b in enumerate(BASE)])
-    outcome = tlx("table", str(study.folder), "--compare", "lora", "full")
-    assert outcome.code == 0 and outcome.out == str(compare(study))
-    assert "Did you mean 'lora'" in tlx("table", str(study.folder), "--compare", "lor", "full").complaint
-    assert "one metric" in tlx("table", str(study.folder), "--compare", "lora", "full", "--rows", "model").complaint
+
+    def table(*words: str) -> int:
+        monkeypatch.setattr("sys.argv", ["tlx", "table", str(study.folder), *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0)
+
+    assert table("--compare", "lora", "full") == 0
+    assert capsys.readouterr().out == str(compare(study))
+    assert table("--compare", "lor", "full") == 2
+    assert "Did you mean 'lora'" in capsys.readouterr().err
+    assert table("--compare", "lora", "full", "--rows", "model") == 2
+    assert "one metric" in capsys.readouterr().err

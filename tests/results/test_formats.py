@@ -70,6 +70,8 @@ def test_the_best_of_each_metric_by_its_direction(study) -> None:
         study.run(strategy, 0, metrics={"test/accuracy": 0.25, "test/loss": 3.0}, dataset=f"only_{strategy}")
     text = render(build_table(collect(study.folder), "accuracy,loss"), "latex")
     assert r"\textbf{0.750}" in text and r"\textbf{1.000}" in text
+    assert "test/accuracy (higher is better), test/loss (lower is better) as mean" in text
+    assert "underlined: not distinguishable from it in test/accuracy." in text
     assert text.count("textbf") == 2  # the only strategy of a data set beats none
 
 

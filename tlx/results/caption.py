@@ -15,18 +15,21 @@ from tlx.results.warnings import named
 def notes(
     cells: Sequence[Cell],
     metrics: Sequence[str],
-    direction: str | None,
+    directions: Mapping[str, str | None],
     rows: Sequence[Mapping[str, Any]],
     baseline: str | None,
     scores_only: bool,
 ) -> list[str]:
     """Sentences on the metric, the spread, the tests and the selection, and unless `scores_only` on other columns."""
-    better = f", {direction} is better" if direction else ""
+    direction = directions[metrics[0]]
+    same = len({directions[metric] for metric in metrics}) == 1
+    better = f", {direction} is better" if direction and same else ""
+    scores = [f"{m} ({directions[m]} is better)" if directions[m] and not same else m for m in metrics]
     numbers = sorted({row["n"] for row in rows if row["n"]})
     if not numbers:
         return [f"No completed run has {' or '.join(metrics)} yet."]
     seeds = f"n = {numbers[0]}" if len(numbers) == 1 else f"n = {numbers[0]} to {numbers[-1]}"
-    said = [f"{', '.join(metrics)} as mean ± standard deviation over seeds (ddof 1), (n) in brackets; {seeds}{better}."]
+    said = [f"{', '.join(scores)} as mean ± standard deviation over seeds (ddof 1), (n) in brackets; {seeds}{better}."]
     shown = {name for row in rows for name, value in row.items() if value is not None}
     if "gain" in shown:
         if not scores_only:
@@ -63,6 +66,25 @@ def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
         f"Not distinguishable from the best of the same model, data set and size (paired t tests{corrected}): "
         f"{named(near)}."
     ]
+
+
+def on_draws(problems: Sequence[str | None], hidden: bool) -> list[str]:
+    """What the intervals over test examples are, and why some are missing.
+
+    Args:
+        problems: one a gain; None where it has its interval.
+        hidden: whether the table is a grid, which has no column for them.
+    """
+    said = []
+    if not hidden and any(problem is None for problem in problems):
+        said.append(
+            "Other examples: the gain's 95 % interval when the test examples are drawn anew (the same for both sides "
+            "and all seeds) and the trained models stay."
+        )
+    missing = [problem for problem in problems if problem]
+    if missing:
+        said.append(f"Warning: test examples of {len(missing)} gains could not be resampled; the first: {missing[0]}.")
+    return said
 
 
 def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:

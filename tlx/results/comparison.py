@@ -12,15 +12,14 @@ from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, s
 from tlx.results.collect import Run
 from tlx.results.gains import Gain, corrected_level, gains
 from tlx.results.metrics import direction_of, metric_names, words
-from tlx.results.naming import comparable, natural
+from tlx.results.naming import natural
 from tlx.results.overall import Overall, over_datasets
-from tlx.results.predictions import NoPredictions, scored
+from tlx.results.predictions import over_examples
 from tlx.results.selection import refuse_selection_on_test
 from tlx.results.sides import choose, may_differ, parse_side, written_side
 from tlx.results.statistics import Spread, mean_std
 from tlx.results.statistics.effect import cohens_dz, hedges_gz
 from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
-from tlx.results.statistics.examples import example_interval
 from tlx.results.statistics.power import Power, power_of
 from tlx.results.statistics.resampling import seed_interval
 from tlx.results.statistics.verdict import HELPS, HURTS
@@ -173,7 +172,7 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], level: f
     assert t.mean is not None
     mine, theirs = ([cell.scores(metric)[seed] for seed in gain.by_seed] for cell in (gain.cell, gain.partner))
     decides = can_decide(values, level)
-    examples, problem, labels = _examples(gain, metric, direction)
+    examples, problem, labels = over_examples(gain, metric, direction)
     said = {HELPS: f"{names[0]} is better", HURTS: f"{names[1]} is better"}
     varies = t.p is not None
     return Pair(
@@ -194,21 +193,6 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], level: f
         outliers=(gain.cell.outliers(metric), gain.partner.outliers(metric)),
         verdict=said.get(gain.verdict or "", UNDECIDED),
     )
-
-
-def _examples(gain: Gain, metric: str, direction: str) -> tuple[tuple[float, float] | None, str | None, int | None]:
-    """The interval over test examples, or why there is none, and the number of examples."""
-    sides = [
-        [run for seed in gain.by_seed for run in cell.completed if comparable(run.seed) == comparable(seed)]
-        for cell in (gain.cell, gain.partner)
-    ]
-    try:
-        (ids, mine), (others, theirs) = (scored(side, metric) for side in sides)
-    except NoPredictions as error:
-        return None, str(error), gain.cell.count("test_labels")
-    if ids != others:
-        return None, "the two sides were tested on different examples", None
-    return example_interval(metric.rpartition("/")[2], mine, theirs, direction), None, len(ids)
 
 
 def row(pair: Pair) -> dict[str, Any]:

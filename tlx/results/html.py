@@ -2,7 +2,7 @@
 
 from html import escape
 
-from tlx.results.layout import BEST, KEY, Block, blocks
+from tlx.results.layout import KEY, Block, best_note, blocks
 from tlx.results.table import Table
 
 STYLE = (
@@ -29,7 +29,7 @@ def html_table(table: Table) -> str:
     """
     found = blocks(table)
     parts = [_block(block) for block in found]
-    for note in [*table.notes, *([BEST] if any(block.best for block in found) else [])]:
+    for note in [*table.notes, *best_note(table, found)]:
         kind = ' class="warning"' if note.startswith("Warning:") else ""
         parts.append(f"<p{kind}>{escape(note)}</p>\n")
     return "".join(parts)

@@ -3,7 +3,7 @@
 import re
 from itertools import groupby
 
-from tlx.results.layout import BEST, GAIN, KEY, SCORE, Block, blocks
+from tlx.results.layout import GAIN, KEY, SCORE, Block, best_note, blocks
 from tlx.results.table import Table
 
 # What a column of each kind is made of. All numbers of a kind have the same decimals, so that flush sides align them:
@@ -15,7 +15,7 @@ def to_latex(table: Table) -> str:
     """A `table` environment for `\\usepackage{booktabs}`; sections are set inside one tabular."""
     lines = [r"% needs \usepackage{booktabs}"]
     found = blocks(table, arrows=True)
-    caption = table.caption + (f" {BEST}" if any(block.best for block in found) else "")
+    caption = " ".join([*table.notes, *best_note(table, found)])
     for header, group in groupby(found, key=lambda block: block.header):
         parts = list(group)
         kinds = parts[0].kinds

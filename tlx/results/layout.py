@@ -1,6 +1,6 @@
 """A table as lines of text: which columns are shown, and how each number is written for people."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -14,7 +14,6 @@ from tlx.results.table import Table
 ARROWS = {HELPS: " ↑", HURTS: " ↓"}  # the verdict in a grid, which has no column for it
 
 
-BEST = "Bold: the best mean of each model, data set and size; underlined: not distinguishable from it."
 KEY, SCORE, GAIN, PLAIN = "key", "score", "gain", "plain"  # kinds of columns
 
 
@@ -70,6 +69,14 @@ def blocks(table: Table, arrows: bool = False) -> list[Block]:
     ]
 
 
+def best_note(table: Table, found: Sequence[Block]) -> list[str]:
+    """What bold and underlined scores are, for formats that have them."""
+    if not any(block.best for block in found):
+        return []
+    where = f" in {table.metric}" if len(table.metrics) > 1 else ""
+    return [f"Bold: the best mean of each model, data set and size; underlined: not distinguishable from it{where}."]
+
+
 def best_rows(table: Table, metric: str) -> set[int]:
     """The `id`s of the rows with the best mean among those of the same model, data set and size, where several are."""
     direction = table.directions.get(metric)
@@ -111,6 +118,8 @@ def _columns(table: Table, arrows: bool) -> list[tuple[str, str, Callable[[Mappi
     if "gain" in held:
         over = f"gain over {table.baseline}"
         columns.append((over, GAIN, lambda row: interval(row["gain"], row["gain_low"], row["gain_high"])))
+        if "examples_low" in held:
+            columns.append(("other examples", PLAIN, lambda row: bounds(row["examples_low"], row["examples_high"])))
         if not arrows:
             columns.append(("verdict", PLAIN, lambda row: row["verdict"] or NONE))
     if "forgetting" in held:
@@ -185,6 +194,11 @@ def interval(gain: float | None, low: float | None, high: float | None) -> str:
     if gain is None or low is None or high is None:
         return number(gain, "+.3f")
     return f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """`[+0.052, +0.161]`."""
+    return NONE if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def number(value: float | None, form: str) -> str:

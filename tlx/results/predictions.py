@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from tlx.errors import UserError
 from tlx.results.collect import Run
-from tlx.results.statistics.examples import METRICS, Scored, metric_of
+from tlx.results.gains import Gain
+from tlx.results.naming import comparable
+from tlx.results.statistics.examples import METRICS, Scored, example_interval, metric_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,3 +74,18 @@ def scored(runs: Sequence[Run], metric: str) -> tuple[list[str], Scored]:
         if recorded is None or abs(value - recorded) > CLOSE * max(1.0, abs(recorded)):
             raise NoPredictions(f"the predictions in {run.folder} give {metric} {value:.4f}, its record {recorded}")
     return ids, found
+
+
+def over_examples(gain: Gain, metric: str, direction: str) -> tuple[tuple[float, float] | None, str | None, int | None]:
+    """The 95 % interval of a gain over draws of test examples or why there is none, and the number of examples."""
+    sides = [
+        [run for seed in gain.by_seed for run in cell.completed if comparable(run.seed) == comparable(seed)]
+        for cell in (gain.cell, gain.partner)
+    ]
+    try:
+        (ids, mine), (others, theirs) = (scored(side, metric) for side in sides)
+    except NoPredictions as error:
+        return None, str(error), gain.cell.count("test_labels")
+    if ids != others:
+        return None, "the two sides were tested on different examples", None
+    return example_interval(metric.rpartition("/")[2], mine, theirs, direction), None, len(ids)

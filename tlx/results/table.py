@@ -15,6 +15,7 @@ from tlx.results.gains import Gain, corrected_level, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
+from tlx.results.predictions import over_examples
 from tlx.results.selection import refuse_selection_on_test
 from tlx.results.statistics import PairedT, mean_std
 from tlx.results.statistics.power import detectable_difference
@@ -33,6 +34,7 @@ class Table:
     - gain, gain_low, gain_high (95 % paired t interval), gain_n (pairs), gain_p (paired t test); gain_p_holm,
       gain_low_holm, gain_high_holm (corrected over the table's gains) and the verdict that follows: "helps", "hurts" or
       "no evidence"; detectable: the gain that so many seeds find in 80 % of studies, at Holm's strictest level;
+    - examples_low, examples_high: the gain's 95 % interval over draws of test examples, where these were asked for;
     - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
     - failed and missing (numbers of runs), outliers (seed → why its score does not belong to the others) and unsealed
@@ -65,6 +67,7 @@ def build_table(
     tune_over: Sequence[str] | str | None = None,
     rows: Sequence[str] | str | None = None,
     columns: Sequence[str] | str | None = None,
+    examples: bool = False,
 ) -> Table:
     """Average the completed runs of each cell and compare each cell with its baseline.
 
@@ -77,6 +80,7 @@ def build_table(
         group_by: settings to sort by first; md and latex set a section for each of their values.
         tune_over: settings of which each row keeps the value with the best mean validation score.
         rows, columns: settings that span a grid of `mean ± std (n)`; whichever is not given is what else varies.
+        examples: read the stored predictions, too, and resample the test examples of each gain.
 
     Raises:
         UserError: no runs; an unknown metric, strategy or setting; a grid with two cells in one place; a run whose
@@ -109,10 +113,16 @@ def build_table(
     found_gains = gains(pairs, names[0], direction) if direction else []
     level = corrected_level(found_gains)
     by_cell = {gain.cell.id: gain for gain in found_gains}
+    drawn = {}
+    if examples and direction:
+        drawn = {gain.cell.id: over_examples(gain, names[0], direction) for gain in found_gains if gain.by_seed}
     standing = against_best(order, names[0], direction)
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), level, standing.get(cell.id)) for cell in order]
+    for cell, row in zip(order, table_rows, strict=True):
+        row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
-    notes = caption.notes(order, names, direction, table_rows, reference, scores_only=grid is not None) + tuned.notes
+    notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
+    notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
     notes += caption.on_best(order, standing)
     notes += warnings(order, names[0], runs, direction, reference, partners)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
