@@ -20,6 +20,7 @@ def test_the_wheel_holds_the_code_and_the_configs(tmp_path: Path, monkeypatch: p
     assert "tlx/configs/train.yaml" in configs
     assert configs <= names
     code = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tlx").rglob("*.py")}
+    code |= {f"tlx/results/report/page.{name}" for name in ("html.j2", "css", "js")}
     assert code <= names
     assert "tlx = tlx.cli:main" in scripts
     assert not [n for n in names if n.startswith(("tests/", "runs/", "registry/")) or "__pycache__" in n]
