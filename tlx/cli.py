@@ -145,12 +145,13 @@ def report(
     metric: Metric = "test/accuracy",
     baseline: Baseline = "scratch",
     tune_over: TuneOver = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="Instead of configs/prices.yaml.")] = None,
     show_traceback: Traceback = False,
 ) -> None:
     """One page that needs no network: verdict, table, every figure, every run's config and command."""
     from tlx.results.report import write_report
 
-    size = write_report(runs, out, metric, baseline, tune_over)
+    size = write_report(runs, out, metric, baseline, tune_over, prices)
     typer.echo(f"{out} ({size / 1e6:.1f} MB)")
 
 

@@ -191,9 +191,13 @@ def frame(runs: Iterable[Run]) -> "pandas.DataFrame":
     """One row a run, for notebooks; nothing is averaged.
 
     Columns: identity, cell, study, folder, status, attempt, error, the choices by name, the metrics by name, and
-    `counts.*`, `seconds.*`, `memory.*`, `machine.*`, `versions.*`, `config.*`.
+    `counts.*`, `seconds.*`, `memory.*`, `cost.*`, `machine.*`, `versions.*`, `config.*`. `steps_to_95` and
+    `seconds_to_95` (as a share of the training's) tell when validation had made 95 % of its way from its first score
+    to its best.
     """
     import pandas
+
+    from tlx.results.curves import curve, steps_to
 
     rows = []
     for run in runs:
@@ -208,7 +212,12 @@ def frame(runs: Iterable[Run]) -> "pandas.DataFrame":
             **run.choices,
             **run.record.get("metrics", {}),
         }
-        for section in ("counts", "seconds", "memory", "machine", "versions"):
+        for section in ("counts", "seconds", "memory", "cost", "machine", "versions"):
             row |= flatten(run.record.get(section, {}), section)
+        monitor = run.config.get("dataset", {}).get("monitor", "accuracy")
+        higher = run.record.get("directions", {}).get(monitor) != "lower"
+        row["steps_to_95"] = steps = steps_to(curve(run.folder, f"val/{monitor}"), 0.95, higher)
+        if steps is not None and row.get("counts.steps") and row.get("seconds.train"):
+            row["seconds_to_95"] = row["seconds.train"] * steps / row["counts.steps"]
         rows.append(row | flatten(run.config, "config"))
     return pandas.DataFrame(rows)

@@ -278,8 +278,10 @@ def _memory() -> dict[str, int]:
 
 def _machine(config: dict[str, Any]) -> dict[str, Any]:
     torch = sys.modules.get("torch")
+    gpu = bool(torch and config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available())
     return {
         "threads": torch.get_num_threads() if torch else None,
         "device": config["trainer"]["accelerator"],
         "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch and gpu else None,
     }

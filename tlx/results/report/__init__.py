@@ -6,6 +6,7 @@ from pathlib import Path
 from tlx.atomic import atomic
 from tlx.results.collect import collect
 from tlx.results.findings import findings
+from tlx.results.price import price
 from tlx.results.report.page import render_page
 from tlx.results.table import words
 
@@ -16,23 +17,28 @@ def write_report(
     metric: str = "test/accuracy",
     baseline: str = "scratch",
     tune_over: str | None = None,
+    prices: Path | None = None,
 ) -> int:
     """Write the page on the runs below `paths` to the file `out` and return its size in bytes.
 
     Args:
         metric, baseline, tune_over: as for `tlx.results.build_table`.
+        prices: a table of prices instead of configs/prices.yaml.
 
     Raises:
-        UserError: no runs; an unknown metric, baseline or setting.
+        UserError: no runs; an unknown metric, baseline or setting; no table of prices.
         OSError: the file cannot be written; an older one is untouched.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    found = findings(collect(paths), metric, baseline, words(tune_over))
+    runs = collect(paths)
+    cost = price(runs, prices) if prices else price(runs)
+    found = findings(runs, metric, baseline, words(tune_over))
     arguments = [str(path) for path in paths]
     for option, value, default in (("metric", metric, "test/accuracy"), ("baseline", baseline, "scratch")):
         arguments += [f"--{option}", value] if value != default else []
     arguments += ["--tune-over", tune_over] if tune_over else []
-    page = render_page(found, arguments).encode()
+    arguments += ["--prices", str(prices)] if prices else []
+    page = render_page(found, arguments, cost).encode()
     with atomic(Path(out)) as file:
         file.write(page)
     return len(page)

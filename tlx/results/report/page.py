@@ -12,6 +12,7 @@ from tlx import __version__
 from tlx.results.commands import commands
 from tlx.results.findings import Findings
 from tlx.results.naming import setting
+from tlx.results.price import Price
 from tlx.results.report.charts import page_figures
 from tlx.results.report.rows import page_table
 from tlx.results.report.sentences import question, verdict
@@ -30,7 +31,7 @@ MARKS = {
 }
 
 
-def render_page(findings: Findings, arguments: Sequence[str]) -> str:
+def render_page(findings: Findings, arguments: Sequence[str], cost: Price) -> str:
     """The whole page; `arguments` are those of `tlx report` but for -o, to tell how the page was made."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -51,6 +52,7 @@ def render_page(findings: Findings, arguments: Sequence[str]) -> str:
         question=question(findings),
         verdict=verdict(findings),
         summary=summary(findings.runs),
+        cost=cost.sentence,
         warnings=[note.removeprefix("Warning: ") for note in notes if note.startswith("Warning:")],
         notes=[note for note in notes if not note.startswith("Warning:")],
         table=page_table(findings),
