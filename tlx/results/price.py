@@ -64,7 +64,7 @@ def _read(table: Path) -> dict[str, Any]:
         prices["currency"] = str(prices["currency"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{table} is no table of prices ({type(error).__name__}: {one_line(error)}): it needs currency, and core and "
-            "gpu with hour and watts. configs/prices.yaml is one."
+            f"{table} is no table of prices ({type(error).__name__}: {one_line(error)}): it needs currency, and core "
+            "and gpu with hour and watts. configs/prices.yaml is one."
         ) from error
     return prices
