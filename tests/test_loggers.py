@@ -174,7 +174,7 @@ def test_a_run_survives_wandb(tlx, monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert record["status"] == "completed"
     assert record["wandb_problem"].endswith("OSError: the server is dead")
     assert sum("wandb could not" in message for message in caplog.messages) == 1
-    assert read_record(next(tlx.runs.glob("adhoc/*"))) == record
+    assert read_record(next(tlx.runs.glob("adhoc/*/record.json")).parent) == record
     assert (run.finished == [0]) == (broken == "log"), "ended although logging failed"
     assert record["metrics"] == tlx.record("strategy=scratch", "trainer.max_epochs=3", "study=plain")["metrics"]
 

@@ -153,7 +153,7 @@ def test_the_head_is_everything_that_is_not_the_backbone() -> None:
     ("parts", "message"),
     [
         ({"init": "scratch", "adapter": LoRA()}, "an adapter on random weights cannot learn"),
-        ({"init": "pretraind"}, "strategy.init=pretraind: allowed are pretrained, scratch and registry:NAME"),
+        ({"init": "pretraind"}, "strategy.init=pretraind: allowed are pretrained, scratch, shuffled and registry:NAME"),
         ({"mixout": 1.5}, r"strategy.mixout=1\.5 is a probability"),
     ],
 )
