@@ -31,7 +31,7 @@ def test_the_default_run() -> None:
         run = composed([])
     assert [run.choices[group] for group in ("model", "strategy", "dataset")] == ["tiny_vision", "full", "digits"]
     assert run.choices["experiment"] is None
-    assert run.config["seed"] == 0 and run.config["cache"] == "off"
+    assert run.config["seed"] == 0 and run.config["cache"] == "on"
     assert run.config["optimizer"]["lr"] == run.config["model"]["lr"]["full"]
 
 

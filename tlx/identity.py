@@ -19,6 +19,7 @@ WITHOUT_EFFECT = (
     "study",
     "register",
     "force",
+    "cache_limit",
     "logger",
     "experiment",
     "keep_checkpoints",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from tlx.cache.frozen_work import FrozenWork
 from tlx.callbacks.phases import phase_starts
 from tlx.distributed import broadcast_buffers
 from tlx.models.backbone import Backbone
@@ -41,14 +42,19 @@ class TransferModule(L.LightningModule):
         self.plan: ParameterPlan | None = None
         self.base: str | None = None  # hash of what no phase trains; checkpoints hold it where it is known
         self.meter: ClassificationMeter | None = None
+        self.frozen_work: FrozenWork | None = None  # plays the frozen layers back to the steps of a training
         # A checkpoint holds what training changes; the rest is the base weights (see on_save_checkpoint).
         self.strict_loading = False
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return self.task(self.backbone(batch))
 
+    def logits(self, batch: dict[str, Tensor], part: str) -> Tensor:
+        """What `forward` gives for a batch of the run's `part`, without computing again what is frozen and known."""
+        return self(batch) if self.frozen_work is None else self.frozen_work.logits(batch, part)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss = self.task.loss(self(batch), batch)
+        loss = self.task.loss(self.logits(batch, "train"), batch)
         shared = "weight" in batch  # with other processes: see tlx.data.sampling.share_of_batch
         if shared:
             loss = loss * batch["weight"]
@@ -61,7 +67,7 @@ class TransferModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         assert self.meter is not None
-        self.meter.update(self(batch), batch)
+        self.meter.update(self.logits(batch, "validation"), batch)
 
     def on_validation_epoch_end(self) -> None:
         assert self.meter is not None

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from tlx import budget
+from tlx.cache.frozen_work import GB, FollowPhases, FrozenWork
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
@@ -61,9 +62,10 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         seed_everything(config["seed"])
         data, module = assemble(config)
         loaders = make_loaders(config, data, module)
-        loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
         task, plan = module.task, module.plan
         assert plan is not None
+        module.frozen_work = work = frozen_work(config, module, loaders)
+        loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
         module.base = frozen_hash(module, plan)
         record.describe(module, data, frozen=module.base)
 
@@ -76,11 +78,11 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             scratch_curves(config, folder, f"val/{monitor}"),
             higher_is_better=direction(monitor) == "higher",
         )
-        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), watch, point])
+        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), watch, point], work=work)
         device = trainer.strategy.root_device
         measures = Measures(config, module, loaders)
         with moved(module, device):
-            before = evaluate(module, task, loaders["validation"])
+            before = evaluate(module, loaders, "validation")
             if meter is not None:
                 meter.measure_before(module)
             further = measures.before(module)
@@ -96,6 +98,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         record.trained(trainer)
         record.details["warnings"] = watch.messages
         sealed.open()
+        work.finish()
 
         record.keep_last(module)
         load_selected(config, module, folder)
@@ -103,9 +106,10 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         adapter = config["strategy"]["adapter"]
         if adapter and adapter["merge"]:
             merge_adapters(module.eval(), next(iter(loaders["validation"])))
+            module.frozen_work = None  # it knows the network as it was
         with record.clock("evaluate"), moved(module, device):
-            validation = evaluate(module, task, loaders["validation"])
-            test = evaluate(module, task, loaders["test"])
+            validation = evaluate(module, loaders, "validation")
+            test = evaluate(module, loaders, "test")
             forgotten = meter.measure_after(module) if meter is not None else {}
         with record.clock("measure"), moved(module, device):
             further |= measures.after(module, test.compute())
@@ -120,6 +124,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
             record.add_metrics("forgetting", forgotten)
         record.metrics |= further
         record.directions = directions(task.metric_names)
+        record.played_back(work)
         record.keep(module, test, data)
         if config["register"]:
             card = {
@@ -215,15 +220,19 @@ def make_loaders(config: dict[str, Any], data: Data, module: TransferModule, ran
     }
 
 
-def make_trainer(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback], rank: int = 0) -> L.Trainer:
+def make_trainer(
+    config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback], rank: int = 0, work: FrozenWork | None = None
+) -> L.Trainer:
     """A Lightning Trainer for this process of a run; `callbacks` come after its own. Only rank 0 logs."""
     options = config["trainer"]
     several = options["devices"] > 1
     strategy: Any = (Sharded if is_sharded(config) else Averaged)() if several else "auto"
     monitor = f"val/{config['dataset']['monitor']}"
     mode = "max" if direction(config["dataset"]["monitor"]) == "higher" else "min"
+    schedule = PhaseSchedule()
     parts: list[L.Callback] = [
-        PhaseSchedule(),
+        schedule,
+        *([FollowPhases(work, schedule)] if work else []),
         RandomState(),
         StopOnDivergence(),
         BestWeights(folder / "checkpoints", monitor, mode),
@@ -270,9 +279,24 @@ def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
         module.cpu()
 
 
-def evaluate(module: TransferModule, task: Classification, loader: Any) -> ClassificationMeter:
-    """One pass over a loader in eval mode, without gradients."""
-    return score(module, task, loader, forward=module)
+def evaluate(module: TransferModule, loaders: dict[str, Any], part: str) -> ClassificationMeter:
+    """One pass over a part in eval mode, without gradients."""
+    return score(module, module.task, loaders[part], forward=lambda batch: module.logits(batch, part))
+
+
+def frozen_work(config: dict[str, Any], module: TransferModule, loaders: dict[str, Any]) -> FrozenWork:
+    """What keeps the outputs of this run's frozen layers; it says itself where it cannot."""
+    options, refused = config["trainer"], None
+    if config["cache"] == "off":
+        refused = "cache=off"
+    elif options["devices"] > 1:
+        refused = "several devices"
+    elif str(options["precision"]) not in ("32", "32-true"):
+        refused = f"trainer.precision={options['precision']}"
+    parts = {name: loaders[name].dataset for name in ("train", "validation", "test")}
+    assert module.plan is not None
+    root, limit = Path(config["paths"]["cache"]), int(config["cache_limit"] * GB)
+    return FrozenWork(module, module.plan, parts, root, config["cache"], limit, refused)
 
 
 def set_threads(threads: int | None) -> None:

@@ -23,6 +23,7 @@ from tlx.results.record import FULL, KILLED, left_unfinished, read_record, write
 if TYPE_CHECKING:
     import lightning as L
 
+    from tlx.cache.frozen_work import FrozenWork
     from tlx.data.dataset import Data
     from tlx.module import TransferModule
     from tlx.tasks.classification import ClassificationMeter
@@ -43,6 +44,7 @@ class Recording:
         self.directions: dict[str, str] = {}
         self.counts: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
+        self.shared = 0.0  # seconds of work that an earlier run had done for this one
         self.cost: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.written: dict[str, Any] = {}
@@ -142,6 +144,12 @@ class Recording:
         examples = trainer.current_epoch * self.counts["train_labels"]
         self.cost["examples_per_second"] = examples / self.seconds["train"] if self.seconds["train"] else 0.0
 
+    def played_back(self, work: "FrozenWork") -> None:
+        """Note what was kept of the frozen layers' work, what encoding took here, and what it takes a run alone."""
+        self.details["cache"] = work.summary()
+        self.seconds["encode"] = work.seconds
+        self.shared = work.seconds_alone - work.seconds
+
     def add_metrics(self, prefix: str, values: dict[str, float]) -> None:
         """Put {name: value} into the metrics as prefix/name."""
         self.metrics |= {f"{prefix}/{name}": value for name, value in values.items()}
@@ -192,6 +200,7 @@ class Recording:
             "directions": self.directions,
             "counts": self.counts,
             "seconds": self.seconds,
+            "seconds_alone": {name: s + self.shared for name, s in self.seconds.items() if name == "total"},
             "memory": _memory(),
             "cost": self.cost,
             "versions": versions(),

@@ -1,0 +1,341 @@
+"""Frozen work done once: while the lowest layer groups are frozen, what they make of an example is kept on disk and
+played back, over epochs, seeds, strategies, phases and runs. Only what is above them is computed again.
+"""
+
+import hashlib
+import inspect
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
+from tlx.cache.store import Store, Writer, features_folder, make_room, making
+from tlx.callbacks.phases import PhaseSchedule
+from tlx.data.loaders import Examples
+from tlx.plan import ParameterPlan
+
+BLOCK = 32  # examples encoded together
+CHECKED = 8  # examples on which what is played back is compared with what is computed
+GB = 10**9
+# Operations per kept byte below which reading is no faster than computing: a CPU core does some 30 billion operations
+# in the time in which it reads a billion bytes from memory, a GPU some thousands.
+WORTH = {"cpu": 30.0, "cuda": 3000.0}
+TOLERANCE = {"on": 1e-5, "bf16": 5e-2}  # of the largest logit
+
+
+def depths(plan: ParameterPlan) -> list[int]:
+    """For each phase: the depth below which no layer was trainable in it or before it."""
+    lowest = [min(g.depth for g in plan.groups if g.name in phase.trainable) for phase in plan.phases]
+    return [min(lowest[: i + 1]) for i in range(len(lowest))]
+
+
+class FrozenWork:
+    """Plays frozen layers back to a planned module, for the examples of a run's parts.
+
+    `parts` are the encoded examples by name; `mode` is the config's `cache` (on: float32, bf16: encoded and kept in
+    bfloat16), `limit` the room for all stores in bytes. `logits(batch, part)` equals `module(batch)`. A store's key is
+    a hash of the frozen tensors, the network's structure and versions, and the examples; examples of one length are
+    encoded together, in the order of the part: so the values do not depend on who computed them.
+
+    `reasons` says, in words, why a boundary is not used.
+    """
+
+    def __init__(
+        self,
+        module: L.LightningModule,
+        plan: ParameterPlan,
+        parts: dict[str, Examples],
+        root: Path,
+        mode: str,
+        limit: int,
+        refused: str | None = None,
+    ) -> None:
+        self.module, self.plan, self.parts = module, plan, parts
+        self.root, self.mode, self.limit, self.refused = features_folder(root), mode, limit, refused
+        self.half = mode == "bf16"
+        self.depths = depths(plan)
+        self.depth = self.depths[0]
+        self.reasons: list[str] = []
+        self.hits = self.encoded = 0
+        self.seconds = self.seconds_alone = 0.0
+        self.difference = 0.0
+        self._boundaries: dict[int, Boundary] | None = None
+        self._stores: dict[tuple[str, int], Store | None] = {}
+
+    def enter(self, phase: int) -> None:
+        """Training is in this phase."""
+        self.depth = self.depths[phase]
+
+    def finish(self) -> None:
+        """Training has ended: whichever checkpoint is loaded, what no phase trains is as it was."""
+        self.depth = self.depths[-1]
+
+    def logits(self, batch: dict[str, Tensor], part: str) -> Tensor:
+        """(B, classes): `module(batch)`, where `batch["index"]` are positions in `part`."""
+        store, boundary = self._store(part)
+        if store is None or boundary is None or store.about["padding"] is None:
+            return self.module(batch)
+        self.hits += len(batch["index"])
+        return self._played(batch, store, boundary, store.about["padding"] == "left")
+
+    def summary(self) -> dict[str, Any]:
+        """For the record: whether anything was played back, at which layers, how often, and why not."""
+        stores = [store for store in self._stores.values() if store is not None]
+        found = {
+            "mode": self.mode,
+            "used": self.hits > 0,
+            "boundaries": sorted({s.about["boundary"] for s in stores}),
+            "hits": self.hits,
+            "encoded": self.encoded,
+            "bytes": sum(store.bytes for store in stores),
+            "reasons": sorted(set(self.reasons)),
+        }
+        return found | ({"largest_difference": self.difference} if self.mode == "bf16" else {})
+
+    def _played(self, batch: dict[str, Tensor], store: Store, boundary: Boundary, at_end: bool) -> Tensor:
+        values, skipped = store.read(batch["index"].tolist(), at_end)
+        device = batch["index"].device
+        return play_back(self.module, boundary, batch, self.module, [v.to(device) for v in values], skipped)
+
+    def _store(self, part: str) -> tuple[Store | None, Boundary | None]:
+        """The deepest store that may be read now; all that this part will need are made on the first call."""
+        if self._boundaries is None:
+            self._boundaries = self._find()
+        now = [d for d in self._boundaries if d <= self.depth]
+        if not now:
+            return None, None
+        depth = max(now)
+        if (part, depth) not in self._stores:
+            self._make(part, [self._boundaries[d] for d in now])
+        return self._stores[part, depth], self._boundaries[depth]
+
+    def _find(self) -> dict[int, Boundary]:
+        """The boundaries that some phase from now on needs and that are worth their bytes, by depth."""
+        if self.refused:
+            self.reasons.append(self.refused)
+            return {}
+        data = self.parts["train"]
+        wanted = sorted({d for d in self.depths if d <= self.depth and d > 0})
+        if not wanted:
+            self.reasons.append("no layer is frozen")
+            return {}
+        if data.augmentation:
+            self.reasons.append("training examples are augmented")
+            # Those of the other parts are not, but they alone are a small share of the work.
+            return {}
+        example = min(data.examples, key=data.preprocessing.length)
+        found = {}
+        with self._at_rest():
+            batch = self._batch(data, [example, example])
+            for depth in wanted:
+                boundary = find_boundary(self.module, self.plan.groups, depth, batch, self.module)
+                if boundary is None:
+                    self.reasons.append(f"what enters at depth {depth} does not come from frozen layers alone")
+                elif self._worth(boundary, batch):
+                    found[depth] = boundary
+                else:
+                    self.reasons.append(f"reading what enters {boundary.entry} is slower than computing it")
+        return found
+
+    def _worth(self, boundary: Boundary, batch: dict[str, Tensor]) -> bool:
+        """A rule on counts, not on clocks: the same run always comes to the same answer."""
+        counter = FlopCounterMode(display=False)
+        with counter:
+            values, _ = captured(self.module, [boundary], batch, self.module)[boundary.depth]
+        size = sum(v.numel() for v in values) * (2 if self.half else 4)
+        return counter.get_total_flops() / size >= WORTH["cpu" if self.module.device.type == "cpu" else "cuda"]
+
+    def _make(self, part: str, boundaries: Sequence[Boundary]) -> None:
+        """Open the part's stores, after encoding what is not there."""
+        data = self.parts[part]
+        content = _content(data)
+        keys = {b.depth: self._key(b.depth, b.entry, b.kept, content) for b in boundaries}
+        # Whoever might write one of these has the same lowest layers and the same examples.
+        with making(self.root, self._key(1, "", (), content)):
+            missing = [b for b in boundaries if Store.open(self.root, keys[b.depth]) is None]
+            if missing:
+                began = time.perf_counter()
+                self._encode(data, missing, keys, part)
+                self.seconds += time.perf_counter() - began
+            for boundary in boundaries:
+                store = self._stores[part, boundary.depth] = Store.open(self.root, keys[boundary.depth])
+                if store is None:
+                    continue
+                if store.about["padding"] is None:
+                    self.reasons.append(f"what enters {boundary.entry} depends on the other examples of a batch")
+                self.seconds_alone += store.about["seconds"]
+                self.difference = max(self.difference, store.about["difference"])
+
+    def _encode(self, data: Examples, boundaries: Sequence[Boundary], keys: dict[int, str], part: str) -> None:
+        """One pass over the examples, to the deepest of the boundaries that can be played back."""
+        began = time.perf_counter()
+        about = {"part": part, "examples": len(data), "mode": self.mode, "seconds": 0.0}
+        usable: list[Boundary] = []
+        padding: dict[int, dict[str, Any]] = {}
+        for boundary in boundaries:
+            writer = Writer(self.root, keys[boundary.depth], self.half)
+            size, padding[boundary.depth] = self._try(data, boundary, writer)
+            if padding[boundary.depth]["padding"] is None:
+                writer.finish(about | {"boundary": boundary.entry} | padding[boundary.depth])
+            elif make_room(self.root, size, self.limit):
+                usable.append(boundary)
+            else:
+                self.reasons.append(f"{part} needs {size / GB:.2g} GB, which cache_limit or the disk has not")
+        if not usable:
+            return
+        writers = {b.depth: Writer(self.root, keys[b.depth], self.half) for b in usable}
+        for length, positions in _blocks(data, range(len(data))):
+            for depth, (values, shapes) in self._captured(data, usable, positions).items():
+                writers[depth].add(positions, length, values, shapes)
+        self.encoded += len(data)
+        about["seconds"] = (time.perf_counter() - began) / len(usable)
+        for boundary in usable:
+            writers[boundary.depth].readable()
+            writers[boundary.depth].finish(about | {"boundary": boundary.entry} | padding[boundary.depth])
+
+    def _captured(self, data: Examples, boundaries: Sequence[Boundary], positions: Sequence[int]) -> Any:
+        batch = self._batch(data, [data.examples[i] for i in positions])
+        half = torch.autocast(self.module.device.type, dtype=torch.bfloat16) if self.half else nullcontext()
+        with self._at_rest(), half:
+            return captured(self.module, boundaries, batch, self.module)
+
+    def _try(self, data: Examples, boundary: Boundary, writer: Writer) -> tuple[int, dict[str, Any]]:
+        """The bytes that all examples need, and on which side shorter ones are padded to play them back.
+
+        Some examples, from the shortest to the longest, are encoded and played back as one batch. `difference` is the
+        largest one to the computed logits, as a share of the largest logit. Padding None: it is too large on either
+        side, so this network does not compute an example independently of the others of its batch.
+        """
+        lengths = np.array([data.preprocessing.length(e) for e in data.examples])
+        order = np.argsort(lengths, kind="stable")
+        chosen = order[np.linspace(0, len(order) - 1, min(CHECKED, len(order))).astype(int)].tolist()
+        for length, positions in _blocks(data, chosen):
+            values, shapes = self._captured(data, [boundary], positions)[boundary.depth]
+            writer.add([chosen.index(p) for p in positions], length, values, shapes)
+        store = writer.readable()
+        size = int(store.bytes * lengths.sum() / lengths[chosen].sum())
+        batch = self._batch(data, [data.examples[i] for i in chosen])
+        differences = {}
+        with self._at_rest():
+            true = self.module(batch)
+            for side in ("right", "left"):
+                gap = (self._played(batch, store, boundary, side == "left") - true).abs().max() / true.abs().max()
+                differences[side] = float(gap)
+                if gap <= TOLERANCE[self.mode]:
+                    return size, {"padding": side, "difference": differences[side]}
+        return size, {"padding": None, "difference": min(differences.values())}
+
+    def _key(self, depth: int, entry: str, kept: Sequence[int], content: str) -> str:
+        """A hash of everything that the values depend on which enter at `depth`."""
+        groups = [group for group in self.plan.groups if group.depth < depth]
+        above = {name for group in self.plan.groups if group.depth >= depth for name in group.modules}
+        state = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        digest = hashlib.sha256()
+        for name in (n for group in groups for n in (*group.parameters, *group.buffers)):
+            _feed(digest, name)
+            _feed(digest, state[name])
+        for name, part in self.module.named_modules():
+            if name and name not in above:
+                _feed(digest, [name, *_behaviour(part)])
+        settings = getattr(getattr(self.module, "backbone", None), "network", None)
+        _feed(digest, str(getattr(settings, "config", "")))
+        made_by = [version(package) for package in ("torch", "transformers", "timm")]
+        _feed(digest, [*made_by, entry, *kept, content, self.mode, BLOCK])
+        _feed(digest, [torch.get_num_threads(), self.module.device.type])
+        return digest.hexdigest()[:32]
+
+    def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
+        batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])
+        return {name: value.to(self.module.device) for name, value in batch.items()}
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """The module in eval mode, without gradients and without drawing random numbers of the run."""
+        modes = [(m, m.training) for m in self.module.modules()]
+        self.module.eval()
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                yield
+        finally:
+            for part, training in modes:
+                part.training = training
+
+
+def _blocks(data: Examples, chosen: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """(length, positions) of what is encoded together: examples of one length, so that none of them is padded."""
+    by_length: dict[int, list[int]] = {}
+    for position in chosen:
+        by_length.setdefault(data.preprocessing.length(data.examples[position]), []).append(position)
+    return [
+        (length, positions[i : i + BLOCK])
+        for length, positions in sorted(by_length.items())
+        for i in range(0, len(positions), BLOCK)
+    ]
+
+
+def _content(data: Examples) -> str:
+    """Hash of the encoded examples and of how they become a batch."""
+    digest = hashlib.sha256(data.preprocessing.key().encode())
+    for example in data.examples:
+        _feed(digest, example)
+    return digest.hexdigest()
+
+
+def _behaviour(part: nn.Module) -> Iterator[str]:
+    """What decides what a module computes, apart from its tensors: the code of its class, and its settings."""
+    kind: Any = type(part)
+    yield _source(kind)
+    for name, value in sorted(vars(part).items()):
+        if isinstance(value, (int, float, str, tuple, list)) and name != "training" and name[0] != "_":
+            yield f"{name}={value}"
+        elif inspect.isfunction(value):
+            yield f"{name}={_source(value)}"
+
+
+@lru_cache
+def _source(thing: Any) -> str:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):  # made in an interactive session, or compiled
+        return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _feed(digest: Any, value: Any) -> None:
+    """Add an example or a tensor to a hash, with what tells it from others of the same bytes."""
+    if isinstance(value, dict):
+        for key in sorted(value):
+            digest.update(key.encode())
+            _feed(digest, value[key])
+    elif isinstance(value, Tensor):
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    else:
+        digest.update(f"{value!r};".encode())
+
+
+class FollowPhases(L.Callback):
+    """Tells `FrozenWork` of each phase that training enters; after the PhaseSchedule among the callbacks."""
+
+    def __init__(self, work: FrozenWork, schedule: PhaseSchedule) -> None:
+        self.work, self.schedule = work, schedule
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.work.enter(self.schedule.phase)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.work.enter(self.schedule.phase)

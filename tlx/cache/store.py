@@ -1,0 +1,194 @@
+"""What frozen layers made of a set of examples, on disk: written once as a whole, memory-mapped, least recently used
+first to go."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+Shape = tuple[int, ...]
+_META, _VALUES, _INDEX = "meta.json", "values.bin", "index.npz"
+_HALF = torch.bfloat16
+
+
+def features_folder(cache: Path) -> Path:
+    """Where the stores of a cache folder (`paths.cache`) lie."""
+    return cache / "features"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One store as `tlx cache list` shows it. `bytes` on disk, `used` in seconds since 1970, `about` in words."""
+
+    folder: Path
+    bytes: int
+    used: float
+    about: dict[str, Any]
+
+
+def entries(root: Path) -> list[Entry]:
+    """The finished stores under `root`, the least recently used first."""
+    found = []
+    for meta in root.glob(f"*/{_META}"):
+        try:
+            about, used = json.loads(meta.read_text()), meta.stat().st_mtime
+        except FileNotFoundError:  # somebody else removed it meanwhile
+            continue
+        found.append(Entry(meta.parent, int(about["bytes"]), used, about["about"]))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def remove(folder: Path) -> None:
+    """Remove a store; a run that reads it goes on, because its mapping outlives the name."""
+    (folder / _META).unlink(missing_ok=True)  # first: without it nothing here is a store
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_room(root: Path, need: int, limit: int) -> bool:
+    """Whether `need` bytes fit under `limit` and on the disk; the least recently used stores go for them."""
+    root.mkdir(parents=True, exist_ok=True)
+    if need > limit:
+        return False
+    with FileLock(root / "room.lock"):
+        held = entries(root)
+        total = sum(entry.bytes for entry in held)
+        for entry in held:
+            if total + need <= limit:
+                break
+            remove(entry.folder)
+            total -= entry.bytes
+    return need < shutil.disk_usage(root).free
+
+
+@contextmanager
+def making(root: Path, key: str) -> Iterator[None]:
+    """Only one process makes the store `key` at a time; who waited finds it made. A killed process holds nothing."""
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f"{key}.lock"):
+        yield
+
+
+class Writer:
+    """Writes one store: `add` blocks of examples, then `finish`. Until then nothing of it can be seen.
+
+    Call it within `making`: what a killed process left under the same name is removed.
+    """
+
+    def __init__(self, root: Path, key: str, half: bool) -> None:
+        self.folder, self.draft, self.half = root / key, root / f"{key}.draft", half
+        shutil.rmtree(self.draft, ignore_errors=True)
+        self.draft.mkdir(parents=True)
+        self.file = (self.draft / _VALUES).open("wb")
+        self.where: dict[int, tuple[int, int]] = {}
+        self.shapes: dict[int, tuple[list[Shape], list[Shape]]] = {}
+        self.written = 0
+
+    def add(self, positions: Sequence[int], length: int, values: Sequence[Tensor], skipped: Sequence[Shape]) -> None:
+        """Examples of one length: `values` are (B, …) each; `skipped` the shapes of what the frozen layers return."""
+        self.shapes[length] = [tuple(v.shape[1:]) for v in values], list(skipped)
+        for row, position in enumerate(positions):
+            self.where[position] = self.written, length
+            for value in values:
+                flat = value[row].detach().cpu().contiguous().flatten()
+                data = flat.to(_HALF).view(torch.int16) if self.half else flat
+                self.written += self.file.write(data.numpy().tobytes())
+
+    def readable(self) -> "Store":
+        """What was added so far is all; it can be read, but is not yet in its place."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        offsets, lengths = zip(*(self.where[i] for i in range(len(self.where))), strict=True)
+        np.savez(self.draft / _INDEX, offsets=np.array(offsets), lengths=np.array(lengths))
+        self._describe({})
+        return Store(self.draft)
+
+    def finish(self, about: dict[str, Any]) -> None:
+        """Put the store in its place, after `readable`; `about` says in words what it is."""
+        self._describe(about)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.draft.rename(self.folder)
+
+    def _describe(self, about: dict[str, Any]) -> None:
+        size = sum(f.stat().st_size for f in self.draft.iterdir() if f.name != _META)
+        meta = {"bytes": size, "half": self.half, "shapes": self.shapes, "about": about}
+        (self.draft / _META).write_text(json.dumps(meta))
+
+
+class Store:
+    """A finished store, memory-mapped. `read(positions)` gives a padded batch of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.meta = json.loads((folder / _META).read_text())
+        os.utime(folder / _META)
+        index = np.load(folder / _INDEX)
+        self.offsets, self.lengths = index["offsets"], index["lengths"]
+        kind = np.int16 if self.meta["half"] else np.float32
+        self.values = np.memmap(folder / _VALUES, dtype=kind, mode="r")
+        self.width = self.values.dtype.itemsize
+        self.shapes = {int(k): (list(map(tuple, a)), list(map(tuple, b))) for k, (a, b) in self.meta["shapes"].items()}
+        self.sizes = {n: [int(np.prod(shape)) for shape in kept] for n, (kept, _) in self.shapes.items()}
+        self.alike = len({str(shapes) for shapes in self.shapes.values()}) == 1
+        self.bytes: int = self.meta["bytes"]
+        self.about: dict[str, Any] = self.meta["about"]
+
+    @classmethod
+    def open(cls, root: Path, key: str) -> "Store | None":
+        """The store, or None where there is none (any more)."""
+        try:
+            return cls(root / key)
+        except FileNotFoundError:
+            return None
+
+    def read(self, positions: Sequence[int], at_end: bool) -> tuple[list[Tensor], list[Shape]]:
+        """What enters at the boundary for these examples, (B, …) float32 each, and the shapes of what is skipped.
+
+        Examples shorter than the longest are filled with zeros behind them, or before them with `at_end`.
+        """
+        if self.alike:
+            kept, skipped = next(iter(self.shapes.values()))
+            sizes = next(iter(self.sizes.values()))
+            rows = self.values.reshape(len(self.offsets), -1)
+            flat = self._floats(rows[self.offsets[positions] // (self.width * rows.shape[1])])
+            parts = flat.split(sizes, dim=1)
+            return [part.reshape(-1, *shape) for part, shape in zip(parts, kept, strict=True)], skipped
+        lengths = [int(self.lengths[p]) for p in positions]
+        both = [self.shapes[n] for n in sorted(set(lengths))]
+        values = [torch.zeros(len(positions), *_largest(shapes)) for shapes in zip(*(b[0] for b in both), strict=True)]
+        for row, (position, length) in enumerate(zip(positions, lengths, strict=True)):
+            start = int(self.offsets[position]) // self.width
+            flat = self._floats(self.values[start : start + sum(self.sizes[length])])
+            parts = flat.split(self.sizes[length])
+            for value, part, shape in zip(values, parts, self.shapes[length][0], strict=True):
+                place = tuple(slice(-n, None) if at_end else slice(n) for n in shape)
+                value[row][place] = part.view(shape)
+        return values, [_largest(shapes) for shapes in zip(*(b[1] for b in both), strict=True)]
+
+    def _floats(self, values: np.ndarray) -> Tensor:
+        read = torch.from_numpy(np.array(values))
+        return read.view(_HALF).float() if self.meta["half"] else read
+
+
+def _largest(shapes: Sequence[Shape]) -> Shape:
+    return tuple(map(max, zip(*shapes, strict=True)))
+
+
+def clear(root: Path) -> tuple[int, int]:
+    """Remove every store, and what killed processes left of some; returns how many stores and bytes that was."""
+    held = entries(root)
+    for entry in held:
+        remove(entry.folder)
+    for draft in root.glob("*.draft"):
+        if time.time() - draft.stat().st_mtime > 3600:  # a younger one may be in the making
+            shutil.rmtree(draft, ignore_errors=True)
+    return len(held), sum(entry.bytes for entry in held)
