@@ -218,6 +218,23 @@ def runs_(
 
 
 @app.command()
+def cache(
+    action: Annotated[str, typer.Argument(help="list, or clear.")] = "list",
+    folder: Annotated[Path, typer.Option("--folder", help="The folder that is paths.cache in your runs.")] = Path(
+        ".cache"
+    ),
+    show_traceback: Traceback = False,
+) -> None:
+    """Outputs of frozen layers that are kept for later runs: what there is, or remove it all."""
+    from tlx.cache.listing import clear_all, table
+    from tlx.errors import unknown
+
+    if action not in ("list", "clear"):
+        raise unknown("action", action, ("list", "clear"))
+    typer.echo(table(folder) if action == "list" else clear_all(folder))
+
+
+@app.command()
 def doctor(show_traceback: Traceback = False) -> None:
     """Versions, devices, write access; what is missing and how to get it."""
     from tlx.doctor import examine

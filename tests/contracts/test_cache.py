@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tlx.cache import frozen_work
+from tlx.cache.entries import clear, features_folder
 from tlx.cache.frozen_work import FrozenWork
-from tlx.cache.store import clear, features_folder
 from tlx.data.loaders import Examples
 from tlx.strategies.freezing import FrozenBackbone, Gradual, Partial
 from tlx.strategies.strategy import TransferStrategy
@@ -33,7 +33,9 @@ def test_all_model_yamls_are_found() -> None:
     assert len(NAMES) >= 22 and set(NAMES) >= NORMALISED_OVER_PADDING
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", [pytest.param(s, marks=pytest.mark.slow if s == "gradual_unfreezing" else ()) for s in STRATEGIES]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_as_computed(contract, tmp_path: Path, name: str, strategy: str) -> None:
     backbone = contract.build(name)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
-from tlx.cache.store import Store, Writer, features_folder, make_room, making
+from tlx.cache.entries import features_folder, make_room, making
+from tlx.cache.store import Store, Writer
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples
 from tlx.plan import ParameterPlan

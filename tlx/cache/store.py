@@ -1,81 +1,21 @@
-"""What frozen layers made of a set of examples, on disk: written once as a whole, memory-mapped, least recently used
-first to go."""
+"""What frozen layers made of a set of examples, on disk: written once as a whole, then memory-mapped."""
 
 import json
 import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
+from tlx.cache.entries import META
+
 Shape = tuple[int, ...]
-_META, _VALUES, _INDEX = "meta.json", "values.bin", "index.npz"
+_VALUES, _INDEX = "values.bin", "index.npz"
 _HALF = torch.bfloat16
-
-
-def features_folder(cache: Path) -> Path:
-    """Where the stores of a cache folder (`paths.cache`) lie."""
-    return cache / "features"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One store as `tlx cache list` shows it. `bytes` on disk, `used` in seconds since 1970, `about` in words."""
-
-    folder: Path
-    bytes: int
-    used: float
-    about: dict[str, Any]
-
-
-def entries(root: Path) -> list[Entry]:
-    """The finished stores under `root`, the least recently used first."""
-    found = []
-    for meta in root.glob(f"*/{_META}"):
-        try:
-            about, used = json.loads(meta.read_text()), meta.stat().st_mtime
-        except FileNotFoundError:  # somebody else removed it meanwhile
-            continue
-        found.append(Entry(meta.parent, int(about["bytes"]), used, about["about"]))
-    return sorted(found, key=lambda entry: entry.used)
-
-
-def remove(folder: Path) -> None:
-    """Remove a store; a run that reads it goes on, because its mapping outlives the name."""
-    (folder / _META).unlink(missing_ok=True)  # first: without it nothing here is a store
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def make_room(root: Path, need: int, limit: int) -> bool:
-    """Whether `need` bytes fit under `limit` and on the disk; the least recently used stores go for them."""
-    root.mkdir(parents=True, exist_ok=True)
-    if need > limit:
-        return False
-    with FileLock(root / "room.lock"):
-        held = entries(root)
-        total = sum(entry.bytes for entry in held)
-        for entry in held:
-            if total + need <= limit:
-                break
-            remove(entry.folder)
-            total -= entry.bytes
-    return need < shutil.disk_usage(root).free
-
-
-@contextmanager
-def making(root: Path, key: str) -> Iterator[None]:
-    """Only one process makes the store `key` at a time; who waited finds it made. A killed process holds nothing."""
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f"{key}.lock"):
-        yield
 
 
 class Writer:
@@ -120,17 +60,17 @@ class Writer:
         self.draft.rename(self.folder)
 
     def _describe(self, about: dict[str, Any]) -> None:
-        size = sum(f.stat().st_size for f in self.draft.iterdir() if f.name != _META)
+        size = sum(f.stat().st_size for f in self.draft.iterdir() if f.name != META)
         meta = {"bytes": size, "half": self.half, "shapes": self.shapes, "about": about}
-        (self.draft / _META).write_text(json.dumps(meta))
+        (self.draft / META).write_text(json.dumps(meta))
 
 
 class Store:
     """A finished store, memory-mapped. `read(positions)` gives a padded batch of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.meta = json.loads((folder / _META).read_text())
-        os.utime(folder / _META)
+        self.meta = json.loads((folder / META).read_text())
+        os.utime(folder / META)
         index = np.load(folder / _INDEX)
         self.offsets, self.lengths = index["offsets"], index["lengths"]
         kind = np.int16 if self.meta["half"] else np.float32
@@ -181,14 +121,3 @@ class Store:
 
 def _largest(shapes: Sequence[Shape]) -> Shape:
     return tuple(map(max, zip(*shapes, strict=True)))
-
-
-def clear(root: Path) -> tuple[int, int]:
-    """Remove every store, and what killed processes left of some; returns how many stores and bytes that was."""
-    held = entries(root)
-    for entry in held:
-        remove(entry.folder)
-    for draft in root.glob("*.draft"):
-        if time.time() - draft.stat().st_mtime > 3600:  # a younger one may be in the making
-            shutil.rmtree(draft, ignore_errors=True)
-    return len(held), sum(entry.bytes for entry in held)

@@ -1,0 +1,47 @@
+"""`tlx cache list` and `tlx cache clear`: what is kept of frozen layers, in words. No torch here."""
+
+import time
+from pathlib import Path
+
+from tlx.cache.entries import clear, entries, features_folder
+
+
+def table(cache: Path) -> str:
+    """One line a store, the one that would go first on top: size, age of its last use, and what it holds."""
+    held = entries(features_folder(cache))
+    if not held:
+        return f"nothing is kept in {features_folder(cache)}."
+    lines = [f"{'size':>9}  {'last used':>12}  what"]
+    for entry in held:
+        about = entry.about
+        what = f"{about['examples']:,} {about['part']} examples at {about['boundary']} ({_KINDS[about['mode']]})"
+        if about["padding"] is None:
+            what += ", not used: this network computes an example differently in every batch"
+        lines.append(f"{size(entry.bytes):>9}  {_age(time.time() - entry.used):>12}  {what}")
+    lines.append(f"{size(sum(entry.bytes for entry in held)):>9}  in {features_folder(cache)}")
+    return "\n".join(lines)
+
+
+def clear_all(cache: Path) -> str:
+    """Remove everything; says how much that was."""
+    count, total = clear(features_folder(cache))
+    return f"removed {count} stores, {size(total)}, from {features_folder(cache)}."
+
+
+_KINDS = {"on": "float32", "bf16": "bfloat16"}
+
+
+def size(count: float) -> str:
+    """Bytes, in the unit that fits."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _age(seconds: float) -> str:
+    for length, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
