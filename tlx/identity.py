@@ -19,6 +19,7 @@ WITHOUT_EFFECT = (
     "study",
     "register",
     "force",
+    "profile",
     "logger",
     "experiment",
     "keep_checkpoints",

@@ -42,7 +42,7 @@ class Recording:
         self.metrics: dict[str, float] = {}
         self.directions: dict[str, str] = {}
         self.counts: dict[str, Any] = {}
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, Any] = {}
         self.cost: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.written: dict[str, Any] = {}
