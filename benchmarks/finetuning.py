@@ -272,6 +272,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for name, one in measure(names):
         found[name].append(one)
+        print(f"{name}: {one['examples_per_second']:.1f} examples a second", file=sys.stderr, flush=True)
     print(f"MiniLM on TREC, batches of {BATCH}, {os.cpu_count()} cores, one thread, {REPEATS} windows of {STEPS} steps")
     print("no validation and no checkpoint in any window; median (range)")
     print(f"{'':22}{'examples a second':>24}{'padding':>9}  optimiser; gradients, rate; batches")

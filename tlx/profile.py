@@ -38,8 +38,8 @@ class TimeProfile(Profiler):
     An action's time is its own, without that of the actions within it, so the parts add up to the whole. `forward` is
     the training step with its loss, and what hangs on the layers (mixout); `optimiser` the update, clipping and
     schedule; `callbacks` their hooks wherever they come, without the checkpoints that they write; `validation` all that
-    happens in it but those two; `other` Lightning's loops and the loggers. On a GPU each part waits for what it has
-    started, which makes the training a little slower.
+    happens in it but those two; `other` Lightning's loops, the loggers, and waiting for other processes. On a GPU each
+    part waits for what it has started, which makes the training a little slower.
     """
 
     def __init__(self) -> None:
