@@ -4,8 +4,8 @@
 is STEPS optimiser steps in the first epoch after WARM others, in a process of its own, so that no row inherits
 another's settings. Windows of all rows take turns, so that a machine that slows down slows all of them; besides the
 clock's time each has the processor's, which other programs disturb less. In one repetition all rows have the same
-batches but for the Hugging Face Trainer, which draws its own. No window holds a validation, nor (within a minute) one
-of tlx's checkpoints to resume from.
+batches but for the Hugging Face Trainer, which draws its own. No row validates or saves within a window: tlx, which
+saves once a minute, is told not to (trainer.checkpoint_seconds), as the others are.
 
 The environment names what it needs: TLX_MINILM the folder of all-MiniLM-L6-v2, TLX_DATA the one that holds `trec`.
 """
@@ -89,7 +89,7 @@ class Watch(L.Callback):
 def planned(strategy: str, seed: int, folder: Path) -> Planned:
     """The run of `tlx train` that is measured."""
     words = [f"strategy={strategy}", "model=minilm", f"model.path={MINILM}", "dataset=trec", f"dataset.path={DATA}"]
-    words += [f"trainer.batch_size={BATCH}", "trainer.threads=1", f"seed={seed}"]
+    words += [f"trainer.batch_size={BATCH}", "trainer.threads=1", "trainer.checkpoint_seconds=3600", f"seed={seed}"]
     words += [f"paths.{name}={folder / name}" for name in ("runs", "registry", "cache")]
     with composer() as compose:
         return plan_run(compose(words))
