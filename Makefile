@@ -28,9 +28,10 @@ test: .venv/.stamp ## the default tests: offline, CPU, under 10 minutes on 2 cor
 test-all: .venv/.stamp ## the default tests and the slow ones
 	$(V)/python -m pytest -n 2 --dist worksteal -q -m 'not gpu and not network'
 
-bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, about 7 minutes)
+bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, about 22 minutes; TLX_MINILM, TLX_DATA: see benchmarks/finetuning.py)
 	$(V)/python benchmarks/table.py
 	$(V)/python benchmarks/overhead.py
+	$(V)/python benchmarks/finetuning.py
 
 check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .

@@ -41,6 +41,7 @@ def test_what_changes_no_result(identify, tlx, tmp_path: Path) -> None:
         ["study=other"],
         ["register=name"],
         ["force=true"],
+        ["profile=true"],
         ["model.lr.scratch=0.5"],
     ):
         assert identify(*words) == first, words

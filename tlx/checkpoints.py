@@ -18,6 +18,7 @@ from tlx.atomic import atomic
 from tlx.distributed import total, world_size
 from tlx.interruption import Interruption
 from tlx.loggers import MetricsFile
+from tlx.profile import TimeProfile
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "last-previous.ckpt"
 
@@ -82,14 +83,16 @@ class ResumePoint(L.Callback):
     """Writes `last.ckpt` every `every` seconds, and when the run is asked to leave, which it then does.
 
     `interruption` holds the request (a signal). `seconds` is the time spent in training up to now, earlier sittings
-    included.
+    included; a `profile` counts the same time.
 
     Raises:
         Interrupted: from the training loop, after the checkpoint was written.
     """
 
-    def __init__(self, folder: Path, every: float, interruption: Interruption) -> None:
-        self.file, self.every, self.interruption = folder / LAST, every, interruption
+    def __init__(
+        self, folder: Path, every: float, interruption: Interruption, profile: TimeProfile | None = None
+    ) -> None:
+        self.file, self.every, self.interruption, self.profile = folder / LAST, every, interruption, profile
         self._earlier, self._asked = 0.0, False
         self._began = self._saved = time.monotonic()
 
@@ -99,6 +102,8 @@ class ResumePoint(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._began = self._saved = time.monotonic()
+        if self.profile:
+            self.profile.begin()
         self.interruption.wait_for_a_good_moment()  # after Lightning put up a handler of its own
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -139,8 +144,10 @@ class ResumePoint(L.Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self.interruption.leave_at_once()
 
-    def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds}
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds} | ({"profile": self.profile.seconds()} if self.profile else {})
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._earlier = state_dict["seconds"]
+        if self.profile:
+            self.profile.earlier = state_dict.get("profile", {"not profiled": self._earlier})

@@ -51,6 +51,7 @@ def train(
 
         typer.echo("\n".join(dry_run(context.args, config_dir)))
         return
+    from tlx.results.profile import profile_table
     from tlx.results.record import read_record
     from tlx.sweeps.execute import run_one, run_sweep
 
@@ -60,6 +61,8 @@ def train(
         assert record is not None
         scores = [f"{n} {'nan' if v is None else f'{v:.4f}'}" for n, v in record["metrics"].items() if n[:5] == "test/"]
         typer.echo(f"{run.folder}\n{'  '.join(scores)}  ({record['seconds']['total']:.1f} s)")
+        if run.config["profile"] and (shown := profile_table(record)):
+            typer.echo(shown)
         return
     study = run_sweep(context.args, config_dir)
     typer.echo(study.summary)

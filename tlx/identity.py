@@ -20,6 +20,7 @@ WITHOUT_EFFECT = (
     "register",
     "force",
     "cache_limit",
+    "profile",
     "logger",
     "experiment",
     "keep_checkpoints",

@@ -28,6 +28,7 @@ from tlx.measures import Measures
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule, score
 from tlx.plan import frozen_hash
+from tlx.profile import TimeProfile
 from tlx.quiet import quiet_lightning
 from tlx.ranks import Followers
 from tlx.registry import entries
@@ -71,14 +72,16 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
 
         meter = source_meter(config, module)
         earlier = resume_point(folder / "checkpoints")
-        point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
+        profile = TimeProfile() if config["profile"] else None
+        point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption, profile)
         monitor = config["dataset"]["monitor"]
         watch = NegativeTransferWarning(
             f"val/{monitor}",
             scratch_curves(config, folder, f"val/{monitor}"),
             higher_is_better=direction(monitor) == "higher",
         )
-        trainer = make_trainer(config, folder, [*callbacks, *([meter] if meter else []), watch, point], work=work)
+        parts = [*callbacks, *([meter] if meter else []), watch, point]
+        trainer = make_trainer(config, folder, parts, work=work, profile=profile)
         device = trainer.strategy.root_device
         measures = Measures(config, module, loaders)
         with moved(module, device):
@@ -95,6 +98,8 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
                 bring_together(trained, module)
         finally:
             record.seconds["train"] = point.seconds
+            if profile:
+                record.seconds["profile"] = profile.seconds()
         record.trained(trainer)
         record.details["warnings"] = watch.messages
         sealed.open()
@@ -221,7 +226,12 @@ def make_loaders(config: dict[str, Any], data: Data, module: TransferModule, ran
 
 
 def make_trainer(
-    config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback], rank: int = 0, work: FrozenWork | None = None
+    config: dict[str, Any],
+    folder: Path,
+    callbacks: Sequence[L.Callback],
+    rank: int = 0,
+    work: FrozenWork | None = None,
+    profile: TimeProfile | None = None,
 ) -> L.Trainer:
     """A Lightning Trainer for this process of a run; `callbacks` come after its own. Only rank 0 logs."""
     options = config["trainer"]
@@ -256,6 +266,7 @@ def make_trainer(
         plugins=[SafeCheckpointIO(), *([Ranked(rank, options["devices"])] if several else [])],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
+        profiler=profile,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

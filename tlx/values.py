@@ -39,6 +39,7 @@ _FOLDER = ("a folder", _text)
 VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number from 0 to 4294967295", lambda v: _whole(v, 0, 2**32 - 1)),
     "force": ("true or false", lambda v: isinstance(v, bool)),
+    "profile": ("true or false", lambda v: isinstance(v, bool)),
     "measures": (
         "a list of drift, recovery, train and flops",
         lambda v: isinstance(v, list) and all(_text(m) and m in ("drift", "recovery", "train", "flops") for m in v),

@@ -23,6 +23,7 @@ LEFT_OUT: tuple[str, ...] = (
     "paths",
     "logger",
     "force",
+    "profile",
     "register",
     "skip_if",
     "keep_checkpoints",

@@ -43,7 +43,7 @@ class Recording:
         self.metrics: dict[str, float] = {}
         self.directions: dict[str, str] = {}
         self.counts: dict[str, Any] = {}
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, Any] = {}
         self.shared = 0.0  # seconds of work that an earlier run had done for this one
         self.cost: dict[str, float] = {}
         self.details: dict[str, Any] = {}

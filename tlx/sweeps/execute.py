@@ -12,6 +12,7 @@ from tlx.errors import RunFailed, UserError
 from tlx.instantiate import instantiate
 from tlx.registry.entries import PREFIX, entry_to_make
 from tlx.results.jsonfile import Damaged
+from tlx.results.profile import already_finished
 from tlx.results.record import headline, read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
@@ -177,6 +178,8 @@ def prepare(
             raise UserError("skip_if leaves no run of this sweep; `--dry-run` says which condition leaves out which.")
     runs = examine(compose, composed, study, options)
     write_study(runs)
+    if finished := [run for run in runs if run.config["profile"] and run.finished and not run.config["force"]]:
+        print(f"tlx: {already_finished(len(finished), len(runs))}", file=sys.stderr)
     return runs
 
 
