@@ -105,7 +105,8 @@ class TransferModule(L.LightningModule):
         Raises:
             RuntimeError: it is not, or what it leaves out was not the same then.
         """
-        if checkpoint["state_dict"].keys() != self.trained_state().keys():
+        theirs, ours = ({n: t.shape for n, t in s.items()} for s in (checkpoint["state_dict"], self.trained_state()))
+        if theirs != ours:
             raise RuntimeError("the checkpoint does not hold the tensors that this run trains")
         if self.base and checkpoint["base"] and checkpoint["base"] != self.base:
             raise RuntimeError("the checkpoint goes with other frozen weights than those that this run has loaded")

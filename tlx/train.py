@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
+from tlx.compact import CompactTable, compact_table
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.data.sealed import Sealed
@@ -63,12 +64,14 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         seed_everything(config["seed"])
         data, module = assemble(config)
         loaders = make_loaders(config, data, module)
+        compact = compact_table(config, module, loaders)
         task, plan = module.task, module.plan
         assert plan is not None
         module.frozen_work = work = frozen_work(config, module, loaders)
         loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
         module.base = frozen_hash(module, plan)
         record.describe(module, data, frozen=module.base)
+        record.counts |= compact.counts if compact else {}
 
         meter = source_meter(config, module)
         earlier = resume_point(folder / "checkpoints")
@@ -85,6 +88,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         device = trainer.strategy.root_device
         measures = Measures(config, module, loaders)
         with moved(module, device):
+            work.prepare(("train", "validation"))
             before = evaluate(module, loaders, "validation")
             if meter is not None:
                 meter.measure_before(module)
@@ -93,7 +97,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         record.resumes(earlier)
         trained = copy.deepcopy(module) if is_sharded(config) else module
         try:
-            with followers.training(earlier):
+            with followers.training(earlier), compact or nullcontext():
                 trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
                 bring_together(trained, module)
         finally:
@@ -106,7 +110,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         work.finish()
 
         record.keep_last(module)
-        load_selected(config, module, folder)
+        load_selected(config, module, folder, compact)
         record.check_frozen(frozen_hash(module, plan))
         adapter = config["strategy"]["adapter"]
         if adapter and adapter["merge"]:
@@ -155,11 +159,13 @@ def follow(
     seed_everything(config["seed"])
     data, module = assemble(config)
     loaders = make_loaders(config, data, module, rank)
+    compact = compact_table(config, module, loaders)
     seed_rank(config["seed"], rank)
     earlier = begin()
     point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
     trainer = make_trainer(config, folder, [point], rank)
-    trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+    with compact or nullcontext():
+        trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
     bring_together(module, None)
 
 
@@ -273,11 +279,16 @@ def make_trainer(
     )
 
 
-def load_selected(config: dict[str, Any], module: TransferModule, folder: Path) -> None:
-    """Put the weights of the best checkpoint on validation into the module; selection=last leaves the last ones."""
+def load_selected(
+    config: dict[str, Any], module: TransferModule, folder: Path, compact: CompactTable | None = None
+) -> None:
+    """Put the weights of the best checkpoint on validation into the module; selection=last leaves the last ones.
+
+    `compact` is what the embedding table was while the checkpoint was made.
+    """
     if config["selection"] == "best":
         state = torch.load(folder / "checkpoints" / BEST, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(state, strict=False)
+        module.load_state_dict(compact.whole_state(state) if compact else state, strict=False)
 
 
 @contextmanager

@@ -52,6 +52,15 @@ def test_a_column_is_pretrained_or_trained_as_a_whole(p: float, seed: int) -> No
     assert (kept.all(0) | trained.all(0)).all()
 
 
+@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 2, 2)])
+@pytest.mark.parametrize("p", [0.3, 0.7])
+def test_the_value_is_that_of_the_papers_formula(shape: tuple[int, ...], p: float) -> None:
+    weight, pretrained = pair(*shape)
+    mask = torch.empty(1, shape[1], *(1 for _ in shape[2:]), dtype=torch.float64).bernoulli_(p, generator=seeded(3))
+    formula = (mask * pretrained + (1 - mask) * weight - p * pretrained) / (1 - p)
+    torch.testing.assert_close(mixout(weight, pretrained, p, seeded(3)), formula)
+
+
 @pytest.mark.parametrize("p", [0.2, 0.7])
 def test_the_expectation_is_the_weight(p: float) -> None:
     weight, pretrained = pair(3, 5)

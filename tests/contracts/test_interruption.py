@@ -126,3 +126,17 @@ def test_without_a_checkpoint_the_run_begins_anew(plan) -> None:
     record = read_record(run.folder)
     assert record and not record["sittings"][-1]["resumed"]
     same_end(run, whole)
+
+
+def test_a_run_on_the_tokens_that_occur_alone(plan, write_texts) -> None:
+    words = ["model=tiny_text", "model.path=null", "dataset=local_text", f"dataset.path={write_texts()}"]
+    words += ["dataset.train_size=6_per_class", "model.tokenizer.vocab_size=300", "dataset.validation_share=0.2"]
+    whole = plan("scratch", "whole", *words)
+    do(whole)
+    record = read_record(whole.folder)
+    assert record and 0 < record["counts"]["embedding_rows_trained"] < record["counts"]["embedding_rows"]
+    run = plan("scratch", "cut", *words)
+    with pytest.raises(Interrupted):
+        do(run, [Ask((1, 1))])
+    do(run)
+    same_end(run, whole)

@@ -73,6 +73,11 @@ class FrozenWork:
         self._boundaries: dict[int, Boundary] | None = None
         self._stores: dict[tuple[str, int], Store | None] = {}
 
+    def prepare(self, parts: Iterable[str]) -> None:
+        """Make what these parts will need, before training changes how the network holds its weights."""
+        for part in parts:
+            self._store(part)
+
     def enter(self, phase: int) -> None:
         """Training is in this phase."""
         self.depth = self.depths[phase]

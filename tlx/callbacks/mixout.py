@@ -21,7 +21,8 @@ def mixout(weight: Tensor, pretrained: Tensor, p: float, generator: torch.Genera
         return pretrained + 0 * weight
     shape = (1, weight.shape[1], *(1 for _ in weight.shape[2:]))
     mask = torch.empty(shape, device=weight.device, dtype=weight.dtype).bernoulli_(p, generator=generator)
-    return (mask * pretrained + (1 - mask) * weight - p * pretrained) / (1 - p)
+    # The same as pretrained + (weight − pretrained) · (1 − M) / (1 − p): one pass over the weights, and one backward.
+    return torch.lerp(pretrained, weight, (1 - mask) / (1 - p))
 
 
 class Mixout(L.Callback):

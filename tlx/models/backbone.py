@@ -1,8 +1,9 @@
 """What every backbone is: features, ordered layer groups, preprocessing, and a report of what was loaded."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,13 @@ class Backbone(nn.Module):
     def layer_groups(self) -> list[LayerGroup]:
         """Stem first; names relative to the backbone."""
         return [g.within("network") for g in group_layers(self.network, self.layers)]
+
+    def token_rows(self, examples: Iterable[Any]) -> tuple[nn.Embedding, set[int]] | None:
+        """The table with one row per token, and the rows that batches of these encoded examples look up.
+
+        None: inputs are no tokens.
+        """
+        return None
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
         """The tensors in a file or folder, under the names of `network`. Subclasses adapt foreign formats."""

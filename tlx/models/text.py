@@ -1,6 +1,6 @@
 """Text backbones: any transformers encoder or decoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ class TextBackbone(Backbone):
 
     modality: ClassVar[str] = "text"
     network: Any
+    preprocessing: TextPreprocessing
 
     def __init__(
         self,
@@ -72,6 +73,16 @@ class TextBackbone(Backbone):
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
         return read_pretrained(path, self.network)
+
+    def token_rows(self, examples: Iterable[Any]) -> tuple[nn.Embedding, set[int]] | None:
+        """The table of the network's word embeddings; special tokens and padding are always among its rows."""
+        table = self.network.get_input_embeddings()
+        if type(table) is not nn.Embedding:  # an adapter's wrapper, or a table of another kind
+            return None
+        ids = {*self.tokenizer.all_special_ids, self.preprocessing.pad_id}
+        for example in examples:
+            ids.update(example["input_ids"])
+        return table, ids
 
     def save_preprocessing(self, folder: Path) -> None:
         """Keep the tokenizer and the architecture beside the weights, as transformers' own folders do."""
