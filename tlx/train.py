@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from tlx import budget
-from tlx.cache.frozen_work import GB, FollowPhases, FrozenWork
+from tlx.cache.frozen_work import FollowPhases, FrozenWork, frozen_work
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
@@ -304,21 +304,6 @@ def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
 def evaluate(module: TransferModule, loaders: dict[str, Any], part: str) -> ClassificationMeter:
     """One pass over a part in eval mode, without gradients."""
     return score(module, module.task, loaders[part], forward=lambda batch: module.logits(batch, part))
-
-
-def frozen_work(config: dict[str, Any], module: TransferModule, loaders: dict[str, Any]) -> FrozenWork:
-    """What keeps the outputs of this run's frozen layers; it says itself where it cannot."""
-    options, refused = config["trainer"], None
-    if config["cache"] == "off":
-        refused = "cache=off"
-    elif options["devices"] > 1:
-        refused = "several devices"
-    elif str(options["precision"]) not in ("32", "32-true"):
-        refused = f"trainer.precision={options['precision']}"
-    parts = {name: loaders[name].dataset for name in ("train", "validation", "test")}
-    assert module.plan is not None
-    root, limit = Path(config["paths"]["cache"]), int(config["cache_limit"] * GB)
-    return FrozenWork(module, module.plan, parts, root, config["cache"], limit, refused)
 
 
 def set_threads(threads: int | None) -> None:

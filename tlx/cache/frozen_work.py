@@ -2,24 +2,21 @@
 played back, over epochs, seeds, strategies, phases and runs. Only what is above them is computed again.
 """
 
-import hashlib
-import inspect
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
 from tlx.cache.entries import features_folder, make_room, making
+from tlx.cache.key import content_key, prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples
@@ -164,10 +161,10 @@ class FrozenWork:
     def _make(self, part: str, boundaries: Sequence[Boundary]) -> None:
         """Open the part's stores, after encoding what is not there."""
         data = self.parts[part]
-        content = _content(data)
-        keys = {b.depth: self._key(b.depth, b.entry, b.kept, content) for b in boundaries}
+        content = content_key(data)
+        keys = {b.depth: self._key(b.depth, content, b.entry, *b.kept) for b in boundaries}
         # Whoever might write one of these has the same lowest layers and the same examples.
-        with making(self.root, self._key(1, "", (), content)):
+        with making(self.root, self._key(1, content)):
             missing = [b for b in boundaries if Store.open(self.root, keys[b.depth]) is None]
             if missing:
                 began = time.perf_counter()
@@ -241,24 +238,8 @@ class FrozenWork:
                     return size, {"padding": side, "difference": differences[side]}
         return size, {"padding": None, "difference": min(differences.values())}
 
-    def _key(self, depth: int, entry: str, kept: Sequence[int], content: str) -> str:
-        """A hash of everything that the values depend on which enter at `depth`."""
-        groups = [group for group in self.plan.groups if group.depth < depth]
-        above = {name for group in self.plan.groups if group.depth >= depth for name in group.modules}
-        state = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        digest = hashlib.sha256()
-        for name in (n for group in groups for n in (*group.parameters, *group.buffers)):
-            _feed(digest, name)
-            _feed(digest, state[name])
-        for name, part in self.module.named_modules():
-            if name and name not in above:
-                _feed(digest, [name, *_behaviour(part)])
-        settings = getattr(getattr(self.module, "backbone", None), "network", None)
-        _feed(digest, str(getattr(settings, "config", "")))
-        made_by = [version(package) for package in ("torch", "transformers", "timm")]
-        _feed(digest, [*made_by, entry, *kept, content, self.mode, BLOCK])
-        _feed(digest, [torch.get_num_threads(), self.module.device.type])
-        return digest.hexdigest()[:32]
+    def _key(self, depth: int, *further: object) -> str:
+        return prefix_key(self.module, self.plan, depth, self.mode, BLOCK, *further)
 
     def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
         batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])
@@ -289,47 +270,19 @@ def _blocks(data: Examples, chosen: Iterable[int]) -> list[tuple[int, list[int]]
     ]
 
 
-def _content(data: Examples) -> str:
-    """Hash of the encoded examples and of how they become a batch."""
-    digest = hashlib.sha256(data.preprocessing.key().encode())
-    for example in data.examples:
-        _feed(digest, example)
-    return digest.hexdigest()
-
-
-def _behaviour(part: nn.Module) -> Iterator[str]:
-    """What decides what a module computes, apart from its tensors: the code of its class, and its settings."""
-    kind: Any = type(part)
-    yield _source(kind)
-    for name, value in sorted(vars(part).items()):
-        if isinstance(value, (int, float, str, tuple, list)) and name != "training" and name[0] != "_":
-            yield f"{name}={value}"
-        elif inspect.isfunction(value):
-            yield f"{name}={_source(value)}"
-
-
-@lru_cache
-def _source(thing: Any) -> str:
-    try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):  # made in an interactive session, or compiled
-        return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def _feed(digest: Any, value: Any) -> None:
-    """Add an example or a tensor to a hash, with what tells it from others of the same bytes."""
-    if isinstance(value, dict):
-        for key in sorted(value):
-            digest.update(key.encode())
-            _feed(digest, value[key])
-    elif isinstance(value, Tensor):
-        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    elif isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
-    else:
-        digest.update(f"{value!r};".encode())
+def frozen_work(config: dict[str, Any], module: L.LightningModule, loaders: dict[str, Any]) -> FrozenWork:
+    """What keeps the outputs of a run's frozen layers, as its config says; where it cannot, it says why."""
+    options, refused = config["trainer"], None
+    if config["cache"] == "off":
+        refused = "cache=off"
+    elif options["devices"] > 1:
+        refused = "several devices"
+    elif str(options["precision"]) not in ("32", "32-true"):
+        refused = f"trainer.precision={options['precision']}"
+    parts = {name: loaders[name].dataset for name in ("train", "validation", "test")}
+    root, limit = Path(config["paths"]["cache"]), int(config["cache_limit"] * GB)
+    assert isinstance(module.plan, ParameterPlan)
+    return FrozenWork(module, module.plan, parts, root, config["cache"], limit, refused)
 
 
 class FollowPhases(L.Callback):
