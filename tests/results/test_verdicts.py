@@ -55,6 +55,39 @@ def test_the_correction_counts_all_gains_of_the_table(study) -> None:
     assert "Power: with 5 seeds such a test sees gains over" in caption
 
 
+def test_controls_make_no_verdict_on_a_strategy_stricter(study) -> None:
+    """They answer another question, so they are corrected by themselves; five gains together would leave this open."""
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    for name in ("scratch_long", "shuffled"):
+        shifted(study, name, 0.05, -0.03, 0.01, 0.02, -0.04)
+    found = rows(study)
+    assert found["full"]["gain_p_holm"] == found["full"]["gain_p"] and found["full"]["verdict"] == "helps"
+    ps = [found[name]["gain_p"] for name in ("scratch_long", "shuffled")]
+    assert [found[name]["gain_p_holm"] for name in ("scratch_long", "shuffled")] == pytest.approx(holm(ps))
+    alone = found["full"]["detectable"]
+    caption = build_table(collect(study.folder)).caption
+    assert (
+        "over the 1 gain of strategies and, as another question, over the 2 gains of controls (scratch_long," in caption
+    )
+    shifted(study, "a", 0.05, -0.03, 0.01, 0.02, -0.04)
+    assert rows(study)["full"]["detectable"] > alone
+
+
+def test_the_power_of_the_middle_row(study) -> None:
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)
+    caption = build_table(collect(study.folder)).caption
+    assert "in 80 % of studies." in caption, "a single gain is not corrected"
+    shifted(study, "a", 0.05, -0.03, 0.01, 0.02, -0.04)
+    seen = [row["detectable"] for row in build_table(collect(study.folder)).rows if row["detectable"]]
+    low, high = (100 * value for value in sorted(seen))
+    caption = build_table(collect(study.folder)).caption
+    assert (
+        f"over {(low + high) / 2:.1f} points (median of the rows, which range from {low:.1f} to {high:.1f})" in caption
+    )
+
+
 def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
     study.runs("scratch", BASE)
     study.run("full", 0, 0.99)

@@ -1,10 +1,12 @@
 """What a table's caption says of how its numbers were made."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from tlx.results.best import UNDECIDED, WORSE
 from tlx.results.cells import Cell
+from tlx.results.controls import CONTROLS
 from tlx.results.gains import LEVEL
 from tlx.results.naming import amount
 from tlx.results.selection import SELECTIONS
@@ -97,19 +99,34 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
     tested = [row for row in rows if row["gain_p"] is not None]
     if not tested:
         return []
-    several = f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
     said = [
-        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{several}; else no evidence."
+        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{_on_families(tested)}; else "
+        "no evidence."
     ]
     seen = sorted(row["detectable"] for row in tested)
     pairs = sorted({row["gain_n"] for row in tested})
     seeds = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
-    middle, ends = seen[len(seen) // 2], f" ({amount(seen[0], points)}–{amount(seen[-1], points)} over the rows)"
-    said.append(
-        f"Power: with {seeds} seeds such a test sees gains over {amount(middle, points)}"
-        f"{' points' if points else ''}{ends if len(seen) > 1 else ''} in 80 % of studies, correction included."
-    )
+    line = f"Power: with {seeds} seeds such a test sees gains over {amount(median(seen), points)}"
+    line += " points" if points else ""
+    if len(seen) > 1:
+        line += f" (median of the rows, which range from {amount(seen[0], points)} to {amount(seen[-1], points)})"
+    corrected = ", correction included" if len(tested) > 1 else ""
+    said.append(f"{line} in 80 % of studies{corrected}.")
     return said
+
+
+def _on_families(tested: Sequence[Mapping[str, Any]]) -> str:
+    """Over which gains the verdicts are corrected."""
+    controls = [row for row in tested if row["strategy"] in CONTROLS]
+    parts = [(len(tested) - len(controls), "strategies"), (len(controls), "controls")]
+    if not all(number for number, _ in parts):
+        return f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
+    strategies, others = (f"{number} gain{'s' * (number > 1)} of {whose}" for number, whose in parts)
+    names = ", ".join(name for name in CONTROLS if any(row["strategy"] == name for row in controls))
+    return (
+        f", with Holm's correction over the {strategies} and, as another question, over the {others} ({names}), so "
+        "that a control makes no verdict on a strategy stricter"
+    )
 
 
 def _on_examples(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -13,8 +13,6 @@ from tlx.results.naming import comparable, setting
 from tlx.results.table import Table, build_table, words
 from tlx.results.tuning import tune
 
-CONTROLS = ("scratch_long", "random_features", "shuffled")  # they are compared, but they are no way of transferring
-
 
 @dataclass(frozen=True)
 class Point:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.baseline import baselines
 from tlx.results.cells import seed_names
+from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
-from tlx.results.findings import CONTROLS, Findings, named
+from tlx.results.findings import Findings, named
 from tlx.results.gains import gains
 
 if TYPE_CHECKING:

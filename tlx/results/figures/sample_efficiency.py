@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
+from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
-from tlx.results.findings import CONTROLS, Findings, named
+from tlx.results.findings import Findings, named
 from tlx.results.sample_efficiency import sample_efficiency
 
 if TYPE_CHECKING:

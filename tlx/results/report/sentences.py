@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tlx.results.findings import CONTROLS, Findings, named
+from tlx.results.controls import CONTROLS
+from tlx.results.findings import Findings, named
 from tlx.results.layout import interval
 from tlx.results.naming import written
 
