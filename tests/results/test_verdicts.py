@@ -136,11 +136,33 @@ def test_a_published_order_that_five_seeds_invert_is_not_distinguishable(study) 
     assert found["a"]["verdict"] == found["b"]["verdict"] == "helps"
     table = build_table(collect(study.folder))
     assert "Not distinguishable from the best of the same model, data set and size (paired t tests" in table.caption
-    assert "Holm's correction over 2 of them): tiny_vision × b × digits × 2_per_class." in table.caption
+    assert "(paired t tests with Holm's correction): b from a." in table.caption
     latex = render(table, "latex")
     assert r"\textbf{0.913}" in latex and r"\underline{0.907}" in latex and r"\underline{0.700}" not in latex
     grid = render(build_table(collect(study.folder), rows="strategy"), "latex")
     assert r"\textbf{0.913}" in grid and r"\underline{0.907}" in grid
+
+
+def test_all_that_is_not_distinguishable_is_named_by_what_varies(study) -> None:
+    """A caption that ends in "and 3 more" cannot be cited."""
+    for size in (10, 20):
+        for place, name in enumerate("abcdefg"):
+            study.runs(name, [0.9 - 0.001 * place, 0.8, 0.85], train_size=size)
+    caption = build_table(collect(study.folder)).caption
+    assert "): 10: b, c, d, e, f and g from a; 20: b, c, d, e, f and g from a." in caption
+
+
+def test_the_best_and_its_baseline_are_judged_once(study) -> None:
+    """The gain of the best passes its own correction; that of the many comparisons with the best it would not."""
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    for place in range(5):
+        study.runs(f"c{place}", [0.3 + 0.1 * place, 0.7, 0.9, 0.5, 0.6], dataset="letters")
+    for name in ("scratch_long", "shuffled", "random_features"):
+        shifted(study, name, 0.01, -0.03, 0.01, 0.02, -0.04)
+    found = rows(study)
+    assert (found["full"]["verdict"], found["full"]["against_best"]) == ("helps", "best")
+    assert found["scratch"]["against_best"] == "worse"
 
 
 def test_the_best_by_its_direction_and_nothing_to_compare_with(study) -> None:

@@ -5,6 +5,6 @@ from tlx.results.cells import Cell
 CONTROLS = ("scratch_long", "random_features", "shuffled")
 
 
-def is_control(cell: Cell) -> bool:
-    """Whether the cell's strategy is one of the controls."""
-    return cell.value("strategy") in CONTROLS
+def with_control(*cells: Cell) -> bool:
+    """Whether one of the cells is of a control: such a comparison asks another question than one of strategies."""
+    return any(cell.value("strategy") in CONTROLS for cell in cells)

@@ -43,17 +43,20 @@ class Gain:
 
 
 def gains(
-    pairs: Sequence[tuple[Cell, Cell]], metric: str, direction: str, family: Callable[[Cell], Hashable] | None = None
+    pairs: Sequence[tuple[Cell, Cell]],
+    metric: str,
+    direction: str,
+    family: Callable[[Cell, Cell], Hashable] | None = None,
 ) -> list[Gain]:
     """The gain of each first cell over the second one, in the order given.
 
-    Holm's correction goes over all of them, or over those whose first cells are of one `family`.
+    Holm's correction goes over all of them, or over the pairs that `family` gives the same name.
     """
     by_seed = [differences(cell.scores(metric), partner.scores(metric), direction) for cell, partner in pairs]
     tests = [paired_t(list(values.values())) for values in by_seed]
     families: dict[Hashable, list[int]] = defaultdict(list)
-    for i, (cell, _) in enumerate(pairs):
-        families[family(cell) if family else None].append(i)
+    for i, pair in enumerate(pairs):
+        families[family(*pair) if family else None].append(i)
     corrections: dict[int, tuple[float | None, float]] = {}
     for members in families.values():
         ps = [tests[i].p for i in members]

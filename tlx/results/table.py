@@ -11,7 +11,7 @@ from tlx.results.baseline import Partners, baselines
 from tlx.results.best import against_best
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
-from tlx.results.controls import is_control
+from tlx.results.controls import with_control
 from tlx.results.gains import Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
@@ -112,19 +112,19 @@ def build_table(
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
     pairs = [(cell, partners.found[cell.id]) for cell in order if cell.id in partners.found] if direction else []
-    found_gains = gains(pairs, names[0], direction, is_control) if direction else []
+    found_gains = gains(pairs, names[0], direction, lambda cell, _: with_control(cell)) if direction else []
     by_cell = {gain.cell.id: gain for gain in found_gains}
     drawn = {}
     if examples and direction:
         drawn = {gain.cell.id: over_examples(gain, names[0], direction) for gain in found_gains if gain.by_seed}
-    standing = against_best(order, names[0], direction)
+    standing = against_best(order, names[0], direction, by_cell)
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
         row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
     notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
-    notes += caption.on_best(order, standing)
+    notes += caption.on_best(order, standing, keys)
     notes += warnings(order, names[0], runs, direction, reference, partners)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
