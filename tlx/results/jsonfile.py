@@ -29,6 +29,8 @@ def write_json(path: Path, data: dict) -> None:
 def read_json(path: Path) -> dict | None:
     """The object in `path`, or None when there is no such file.
 
+    NaN and infinities, which are no JSON but which other programs write, become None as `plain` would make them.
+
     Raises:
         Damaged: the file is there but is not one JSON object.
     """
@@ -39,7 +41,7 @@ def read_json(path: Path) -> dict | None:
     except (OSError, UnicodeDecodeError) as error:
         raise Damaged(f"cannot read {path}: {error}") from error
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=lambda _: None)
     except ValueError as error:
         raise Damaged(f"{path} is damaged (not whole JSON: {error}). Remove it and run again.") from error
     if not isinstance(data, dict):
