@@ -95,7 +95,9 @@ def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
     found = rows(study)
     assert (found["full"]["verdict"], found["full"]["gain_p"]) == ("no evidence", None)
     assert (found["lora"]["verdict"], found["lora"]["gain_p"]) == ("no evidence", None)
-    assert "one seed only in tiny_vision × full" in build_table(collect(study.folder)).caption
+    caption = build_table(collect(study.folder)).caption
+    assert "one seed only in tiny_vision × full" in caption
+    assert "all seeds gain exactly the same there is no noise to test against: no evidence" in caption
 
 
 def test_lower_is_better(study) -> None:

@@ -40,6 +40,11 @@ def notes(
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
         said += _on_tests(rows, baseline, fraction(rows, direction))
+        if any(row["gain_p"] is None and row["gain_n"] > 1 for row in rows if row["gain_n"]):
+            said.append(
+                "Where all seeds gain exactly the same there is no noise to test against: no evidence, however narrow "
+                "the interval."
+            )
     if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
     said += selection_note(cells)
