@@ -114,6 +114,9 @@ def _labels_needed(findings: Findings) -> list[str]:
     found = [one for one in found if str(one.settings["strategy"]) not in CONTROLS]
     if len(found) > SENTENCES:
         return [f"tlx.results.sample_efficiency tells for each of {len(found)} curves how many labels it needs."]
-    return [
+    said = [
         ": ".join([*(named(k, one.settings[k]) for k in several if k in one.settings), one.sentence]) for one in found
     ]
+    if any("[" in sentence for sentence in said):
+        said.append("Brackets: 95 % intervals; ≤, ≥, > and < mark ends that lie outside the sizes measured.")
+    return said
