@@ -5,6 +5,7 @@ import pytest
 from tlx.results.collect import collect
 from tlx.results.figures import KINDS, Absent
 from tlx.results.figures.palette import BASELINE, looks
+from tlx.results.figures.paper import draw
 from tlx.results.findings import findings
 
 
@@ -93,9 +94,20 @@ def test_controls_take_the_gain_apart(study) -> None:
     ]
     assert gained["full − scratch"] == pytest.approx(gained["shuffled − scratch"] + gained["full − shuffled"])
     assert "scratch_long" in shown.notes[1]
+    assert "filled: sure (p ≤ 0.05 after Holm's correction over the 4 of this figure), hollow: not." in shown.notes[0]
     bare = study.beside("bare")
     bare.runs("full", [0.5])
     assert "strategy=scratch,full,scratch_long,random_features,shuffled" in reason("controls", bare)
+
+
+def test_controls_have_one_axis_in_all_panels(study) -> None:
+    """Panels beside each other are compared by eye: half a point must not look like fifty."""
+    for size, gap in ((2, 0.5), (20, 0.02)):
+        study.runs("scratch", [0.3, 0.31, 0.32], train_size=size)
+        study.runs("shuffled", [0.3 + gap, 0.31 + gap, 0.33 + gap], train_size=size)
+    shown = picture("controls", study)
+    canvas = draw(KINDS["controls"], shown)
+    assert len({axes.get_xlim() for axes in canvas.axes}) == 1 and len(canvas.axes) == 2
 
 
 def test_forgetting_against_gain(rich_study, study) -> None:
