@@ -162,3 +162,13 @@ def _flat(config: dict) -> dict:
     from tlx.results.naming import flatten
 
     return flatten(config)
+
+
+def test_numbers_of_labels_are_told_as_such(study) -> None:
+    """ "Does it beat scratch with 1, 5 and 25" and a panel called "25" ask: of what?"""
+    for size in (1, 5, 25):
+        study.runs("scratch", [0.5, 0.6], train_size=size)
+        study.runs("full", [0.7, 0.8], train_size=size)
+    found = findings(collect(study.folder))
+    assert question(found).startswith("Does transferring tiny_vision to digits with 1, 5 and 25 labels beat scratch")
+    assert [point.panel for point in found.points][::2] == ["1 label", "5 labels", "25 labels"]
