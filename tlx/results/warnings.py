@@ -182,7 +182,7 @@ def _on_budgets(cells: Sequence[Cell]) -> list[str]:
             told.append(f"{', '.join(other)}, {usual} in the other{'s' if len(budgets[usual]) > 1 else ''}")
     if not told:
         return []
-    more = f" and {len(told) - 1} more such groups" if len(told) > 1 else ""
+    more = f"; {len(told) - 1} more such groups" if len(told) > 1 else ""
     return [f"rows mix budgets (training examples seen): {told[0]}{more}."]
 
 
