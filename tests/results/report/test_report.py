@@ -172,3 +172,14 @@ def test_numbers_of_labels_are_told_as_such(study) -> None:
     found = findings(collect(study.folder))
     assert question(found).startswith("Does transferring tiny_vision to digits with 1, 5 and 25 labels beat scratch")
     assert [point.panel for point in found.points][::2] == ["1 label", "5 labels", "25 labels"]
+
+
+def test_several_data_sets_are_told_together(study, tmp_path: Path) -> None:
+    for dataset in ("digits", "letters"):
+        study.runs("scratch", [0.5, 0.6], dataset=dataset)
+        study.runs("full", [0.7, 0.8], dataset=dataset)
+    text = page(study, tmp_path)
+    assert "Over several data sets" in text and "profiles" in data(text)["figures"]
+    one = study.beside("one")
+    one.runs("full", [0.5, 0.6])
+    assert "several data sets" not in page(one, tmp_path), "a page on one data set lacks nothing"
