@@ -248,7 +248,8 @@ def test_mixed_splits_are_refused(study) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("lroa", "full", r"unknown strategy for --compare 'lroa'. Did you mean 'lora'\?.*This makes it"),
+        ("lroa", "full", r"unknown strategy for --compare 'lroa'. Did you mean 'lora'\?((?!This makes it).)*$"),
+        ("gradual_unfreezing", "full", r"unknown strategy for --compare.*This makes it.*strategy=gradual_unfreezing"),
         ("full", "full", "both sides are the same"),
         ("strategy=lora", "model=tiny_vision", "both have to name the same settings"),
         ("strategy=lora,", "full", "names no side"),
