@@ -1,5 +1,7 @@
 """What each figure shows, by its numbers; and what it says when the records lack it."""
 
+import json
+
 import pytest
 
 from tlx.results.collect import collect
@@ -80,6 +82,18 @@ def test_sample_efficiency_needs_two_sizes(rich_study, study) -> None:
     alone = study.beside("alone")
     alone.runs("full", [0.1, 0.2], counts={"train_labels": 20})
     assert "dataset.train_size=" in reason("sample-efficiency", alone)
+
+
+def test_sizes_are_ticks_of_their_own_panels_only(study) -> None:
+    """Beside a panel with 20, 50 and 200 labels, one with 25 and 75 made "75" a tick of both, and hid the 50."""
+    for dataset, sizes in (("digits", (20, 50, 200)), ("trec", (25, 75))):
+        for size in sizes:
+            for strategy in ("scratch", "full"):
+                study.runs(strategy, [0.5, 0.6], dataset=dataset, train_size=size, counts={"train_labels": size})
+    shown = picture("sample-efficiency", study)
+    axes = {one.get_title(): one.get_xticks().tolist() for one in draw(KINDS["sample-efficiency"], shown).axes}
+    assert axes == {"digits": [20, 50, 200], "trec": [25, 75]}
+    assert '"values"' not in json.dumps(KINDS["sample-efficiency"].chart(shown))
 
 
 def test_controls_take_the_gain_apart(study) -> None:

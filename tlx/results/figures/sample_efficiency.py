@@ -56,7 +56,10 @@ class SampleEfficiency(Figure):
         y = marks.axis(picture.y, picture.span("mean", "low", "high"))
         scale = alt.Scale(type="log", nice=False, padding=12)
         values = sorted({row["labels"] for row in picture.rows})
-        axis = alt.Axis(values=values, labelOverlap=True, grid=False) if len(values) < 9 else alt.Axis(grid=False)
+        # One axis serves all panels: ticks at the sizes would mark those of other panels, too.
+        same = all({row["labels"] for row in rows} == {*values} for rows in picture.panels.values())
+        few = same and len(values) < 9
+        axis = alt.Axis(values=values, labelOverlap=True, grid=False) if few else alt.Axis(grid=False)
         chart = marks.base(self.height(picture.rows)).encode(
             x=alt.X("labels:Q", title=picture.x, scale=scale, axis=axis), color=marks.colour(picture)
         )
@@ -93,7 +96,7 @@ class SampleEfficiency(Figure):
             )
             line.set_dashes(look.dash)
         axes.set_xscale("log")
-        values = sorted({row["labels"] for row in picture.rows})
+        values = sorted({row["labels"] for row in rows})
         if len(values) < 9:
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.minorticks_off()
