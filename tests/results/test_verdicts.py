@@ -88,6 +88,12 @@ def test_the_power_of_the_middle_row(study) -> None:
     )
 
 
+def test_two_seeds_can_show_no_gain_that_there_is(study) -> None:
+    study.runs("scratch", [0.2, 0.5])
+    study.runs("full", [0.9, 0.4])
+    assert " points, more than there are, in 80 % of studies." in build_table(collect(study.folder)).caption
+
+
 def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
     study.runs("scratch", BASE)
     study.run("full", 0, 0.99)

@@ -134,6 +134,7 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
     seeds = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
     line = f"Power: with {seeds} seeds such a test sees gains over {amount(median(seen), points)}"
     line += " points" if points else ""
+    line += ", more than there are," if points and median(seen) > 1 else ""
     if len(seen) > 1:
         line += f" (median of the rows, which range from {amount(seen[0], points)} to {amount(seen[-1], points)})"
     corrected = ", correction included" if len(tested) > 1 else ""
