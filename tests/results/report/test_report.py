@@ -183,3 +183,15 @@ def test_several_data_sets_are_told_together(study, tmp_path: Path) -> None:
     one = study.beside("one")
     one.runs("full", [0.5, 0.6])
     assert "several data sets" not in page(one, tmp_path), "a page on one data set lacks nothing"
+
+
+def test_the_best_and_what_is_not_told_from_it_are_marked(study, tmp_path: Path) -> None:
+    study.runs("scratch", [0.50, 0.51, 0.52])
+    study.runs("full", [0.80, 0.82, 0.81])
+    study.runs("lora", [0.82, 0.81, 0.83])
+    table = section(page(study, tmp_path), "table")
+    assert re.search(r'class="number best"[^>]*>0.8', table) and re.search(r'class="number near"[^>]*>0.8', table)
+    assert "Bold: the best mean" in table and len(re.findall('class="number (?:best|near)"', table)) == 2
+    alone = study.beside("alone")
+    alone.runs("full", [0.5, 0.6])
+    assert "Bold: the best" not in page(alone, tmp_path)
