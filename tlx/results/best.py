@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from tlx.results.baseline import seeds_apart
 from tlx.results.cells import Cell, look
-from tlx.results.controls import with_control
 from tlx.results.gains import LEVEL, Gain, gains
 from tlx.results.statistics import mean_std
 from tlx.results.statistics.verdict import HELPS, HURTS
@@ -20,9 +19,8 @@ def against_best(
     """By the cell's id: "best", or "worse" or "not distinguishable" of the others with the same model, data and size.
 
     A cell is worse when the paired t test against the best has p ≤ 0.05 after Holm's correction over all such tests of
-    the table (those with controls by themselves, as for gains). The best one was picked by the same scores, which makes
-    "worse" a little too easy and "not distinguishable" a safe thing to say. Cells that are alone, or share no seed and
-    split with the best, have no entry.
+    the table. The best one was picked by the same scores, which makes "worse" a little too easy and "not
+    distinguishable" a safe thing to say. Cells that are alone, or share no seed and split with the best, have no entry.
 
     Args:
         over_baseline: the table's gains by the cell's id. What they say of the best and its baseline is not tested a
@@ -47,7 +45,7 @@ def against_best(
                     found[cell.id] = said
                 elif cell is not best and not seeds_apart(best, cell):
                     pairs.append((best, cell))
-    for gain in gains(pairs, metric, direction, with_control):
+    for gain in gains(pairs, metric, direction):
         if gain.by_seed:
             sure = gain.p_holm is not None and gain.p_holm <= LEVEL and (gain.t.mean or 0.0) > 0
             found[gain.partner.id] = WORSE if sure else UNDECIDED

@@ -125,9 +125,11 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
     tested = [row for row in rows if row["gain_p"] is not None]
     if not tested:
         return []
+    several = f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
+    if several and any(row["strategy"] in CONTROLS for row in tested):
+        several += ", controls included"
     said = [
-        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{_on_families(tested)}; else "
-        "no evidence."
+        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{several}; else no evidence."
     ]
     seen = sorted(row["detectable"] for row in tested)
     pairs = sorted({row["gain_n"] for row in tested})
@@ -140,20 +142,6 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
     corrected = ", correction included" if len(tested) > 1 else ""
     said.append(f"{line} in 80 % of studies{corrected}.")
     return said
-
-
-def _on_families(tested: Sequence[Mapping[str, Any]]) -> str:
-    """Over which gains the verdicts are corrected."""
-    controls = [row for row in tested if row["strategy"] in CONTROLS]
-    parts = [(len(tested) - len(controls), "strategies"), (len(controls), "controls")]
-    if not all(number for number, _ in parts):
-        return f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
-    strategies, others = (f"{number} gain{'s' * (number > 1)} of {whose}" for number, whose in parts)
-    names = ", ".join(name for name in CONTROLS if any(row["strategy"] == name for row in controls))
-    return (
-        f", with Holm's correction over the {strategies} and, as another question, over the {others} ({names}), so "
-        "that a control makes no verdict on a strategy stricter"
-    )
 
 
 def _on_examples(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,7 +1,6 @@
 """Pairs of cells compared seed by seed: each gain with its test, corrected for all the others of the table."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -17,15 +16,15 @@ from tlx.results.statistics import (
     verdict,
 )
 
-LEVEL = 0.05  # of a whole family of gains
+LEVEL = 0.05  # of the whole table
 
 
 @dataclass(frozen=True)
 class Gain:
     """What a cell gains over another one.
 
-    `by_seed` are the paired differences, positive = better. `p_holm` is corrected for the comparisons of its family,
-    and `low_holm` and `high_holm` are the interval that leaves out 0 when `p_holm` is at most 0.05. `level` is that of
+    `by_seed` are the paired differences, positive = better. `p_holm` is corrected for the comparisons of the table, and
+    `low_holm` and `high_holm` are the interval that leaves out 0 when `p_holm` is at most 0.05. `level` is that of
     Holm's strictest step, 0.05 ÷ comparisons: what a gain must reach whatever the others say. `verdict` is "helps",
     "hurts" or "no evidence"; None without a common seed.
     """
@@ -42,29 +41,14 @@ class Gain:
     transfer_ratio: float | None
 
 
-def gains(
-    pairs: Sequence[tuple[Cell, Cell]],
-    metric: str,
-    direction: str,
-    family: Callable[[Cell, Cell], Hashable] | None = None,
-) -> list[Gain]:
-    """The gain of each first cell over the second one, in the order given.
-
-    Holm's correction goes over all of them, or over the pairs that `family` gives the same name.
-    """
+def gains(pairs: Sequence[tuple[Cell, Cell]], metric: str, direction: str) -> list[Gain]:
+    """The gain of each first cell over the second one, in the order given; Holm's correction goes over all of them."""
     by_seed = [differences(cell.scores(metric), partner.scores(metric), direction) for cell, partner in pairs]
     tests = [paired_t(list(values.values())) for values in by_seed]
-    families: dict[Hashable, list[int]] = defaultdict(list)
-    for i, pair in enumerate(pairs):
-        families[family(*pair) if family else None].append(i)
-    corrections: dict[int, tuple[float | None, float]] = {}
-    for members in families.values():
-        ps = [tests[i].p for i in members]
-        level = LEVEL / max(1, sum(p is not None for p in ps))
-        corrections |= {i: (p_holm, level) for i, p_holm in zip(members, holm(ps), strict=True)}
+    ps = [t.p for t in tests]
+    level = LEVEL / max(1, sum(p is not None for p in ps))
     found = []
-    for i, (pair, values, t) in enumerate(zip(pairs, by_seed, tests, strict=True)):
-        p_holm, level = corrections[i]
+    for pair, values, t, p_holm in zip(pairs, by_seed, tests, holm(ps), strict=True):
         corrected = PairedT(None, None, None, 0, None, None)
         if t.p is not None and p_holm is not None:
             corrected = paired_t(list(values.values()), matching_level(t.p, p_holm, 1 - LEVEL))

@@ -11,7 +11,6 @@ from tlx.results.baseline import Partners, baselines
 from tlx.results.best import against_best
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
-from tlx.results.controls import with_control
 from tlx.results.gains import Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
@@ -33,9 +32,9 @@ class Table:
 
     - mean, std, n of the first metric; further metrics M stand as `M.mean`, `M.std` and `M.n`;
     - gain, gain_low, gain_high (95 % paired t interval), gain_n (pairs), gain_p (paired t test); gain_p_holm,
-      gain_low_holm, gain_high_holm (corrected over the table's gains of strategies, or over those of controls) and the
-      verdict that follows: "helps", "hurts" or "no evidence"; detectable: the gain that so many seeds find in 80 % of
-      studies, at Holm's strictest level;
+      gain_low_holm, gain_high_holm (corrected over the table's gains, controls included) and the verdict that follows:
+      "helps", "hurts" or "no evidence"; detectable: the gain that so many seeds find in 80 % of studies, at Holm's
+      strictest level;
     - examples_low, examples_high: the gain's 95 % interval over draws of test examples, where these were asked for;
     - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
@@ -112,7 +111,7 @@ def build_table(
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
     pairs = [(cell, partners.found[cell.id]) for cell in order if cell.id in partners.found] if direction else []
-    found_gains = gains(pairs, names[0], direction, lambda cell, _: with_control(cell)) if direction else []
+    found_gains = gains(pairs, names[0], direction) if direction else []
     by_cell = {gain.cell.id: gain for gain in found_gains}
     drawn = {}
     if examples and direction:
