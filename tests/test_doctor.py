@@ -28,10 +28,17 @@ def test_a_missing_package(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_optional_package_is_no_illness(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "wandb" else find(name, *rest))
+    gone = ("wandb", "ray", "submitit", "optuna")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in gone else find(name, *rest))
     outcome = tlx("doctor")
     assert outcome.code == 0
-    assert "--  wandb is missing; needed for logger=wandb (pip install 'tlx[wandb]')" in outcome.out
+    for name, option, extra in zip(
+        gone,
+        ("logger=wandb", "hydra/launcher=ray", "hydra/launcher=slurm", "hydra/sweeper=optuna"),
+        ("wandb", "ray", "slurm", "search"),
+        strict=True,
+    ):
+        assert f"--  {name} is missing; needed for {option} (pip install 'tlx[{extra}]')" in outcome.out
 
 
 def test_a_folder_that_cannot_be_written(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

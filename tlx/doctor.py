@@ -11,6 +11,9 @@ from tlx.config_folder import CONFIG_DIR
 OPTIONAL = {
     "wandb": "logger=wandb (pip install 'tlx[wandb]')",
     "datasets": "data sets by hub id (pip install 'tlx[hub]')",
+    "ray": "hydra/launcher=ray (pip install 'tlx[ray]')",
+    "submitit": "hydra/launcher=slurm (pip install 'tlx[slurm]')",
+    "optuna": "hydra/sweeper=optuna (pip install 'tlx[search]')",
 }
 
 

@@ -126,3 +126,11 @@ def test_a_table_of_1000_records_needs_no_heavy_library(study, monkeypatch: pyte
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_published_study_has_a_name(study) -> None:
+    """A page on experiments/questions/records was called "records", and so were the studies its commands would make."""
+    published = study.beside("records")
+    published.run("full")
+    (run,) = collect(published.folder)
+    assert run.study == published.folder.parent.name

@@ -63,11 +63,18 @@ def test_budgets(study) -> None:
     study.runs("scratch_long", BASE, counts={"train_labels": 20, "epochs": 90})
     caption = table(study).caption
     assert (
-        "rows mix budgets (training examples seen): 600 in tiny_vision × scratch × digits × 2_per_class, 1800"
-        in caption
+        "rows mix budgets (training examples seen): 1800 in tiny_vision × scratch_long × digits × 2_per_class, 600 in "
+        "the other." in caption
     )
     study.runs("scratch", BASE, counts={"train_labels": 100, "epochs": 30}, train_size=100)
     assert table(study).caption.count("3000 in") == 0  # another train_size has another budget by its name
+    for seed, epochs in enumerate((40, 50)):
+        study.run("shuffled", seed, 0.5, counts={"train_labels": 20, "epochs": epochs})
+    study.runs("full", BASE, counts={"train_labels": 20, "epochs": 30})
+    assert (
+        "up to 1000 in tiny_vision × shuffled × digits × 2_per_class, 1800 in tiny_vision × scratch_long × digits × "
+        "2_per_class, 600 in the others." in table(study).caption
+    )
 
 
 def test_selection_modes(study) -> None:

@@ -144,7 +144,9 @@ def test_text_that_means_something_to_the_format(study) -> None:
     study.run("full", 0, model="a|b_{c}&d")
     table = build_table(collect(study.folder))
     assert r"a\|b_{c}&d" in render(table, "md")
-    assert r"a|b\_\{c\}\&d" in render(table, "latex")
+    study.run("<script>", 0)
+    assert r"| \<script>" in render(build_table(collect(study.folder)), "md")
+    assert r"a\textbar{}b\_\{c\}\&d" in render(table, "latex")
 
 
 def test_printed_runs(small) -> None:

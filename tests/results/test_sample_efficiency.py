@@ -30,6 +30,45 @@ def test_scratch_needs_k_times_as_many(study) -> None:
     assert frame.loc["full", "labels"] == pytest.approx(40) and frame.loc["full", "n"] == 3
 
 
+def test_an_interval_does_not_end_where_measuring_stops(study) -> None:
+    """10 labels were the fewest and 160 the most: nothing was seen beyond."""
+    sweep(study, "scratch", [0.5, 0.6, 0.7])
+    for strategy, scores in (
+        ("early", [0.695, 0.75, 0.8]),
+        ("first", [0.705, 0.75, 0.8]),
+        ("late", [0.5, 0.6, 0.701]),
+        ("never", [0.5, 0.6, 0.699]),
+    ):
+        for (size, labels), score in zip(SIZES.items(), scores, strict=True):
+            noisy = [score - 0.03, score, score + 0.03]
+            study.runs(strategy, noisy, train_size=size, counts={"train_labels": labels})
+    found = {one.settings["strategy"]: one.sentence for one in sample_efficiency(collect(study.folder))}
+    assert "labels [≤ 10, 40]" in found["early"] and ", ≥ 16.0] times as many" in found["early"]
+    assert "at most 10 labels [≤ 10, " in found["first"], "by the mean only"
+    assert ", > 160]: scratch needs 1.0 [< 1.0, " in found["late"]
+    assert "up to 160 labels by its mean; its 95 % interval allows for it from 81 on." in found["never"]
+
+
+def test_no_labels_are_no_point_of_a_curve(study) -> None:
+    sweep(study, "scratch", [0.5, 0.6, 0.7])
+    sweep(study, "full", [0.6, 0.7, 0.8])
+    for strategy in ("scratch", "full"):
+        study.runs(strategy, [0.1, 0.1, 0.1], train_size=0, counts={"train_labels": 0})
+        study.runs(strategy, [0.1, 0.1, 0.1], train_size="uncounted")
+    (found,) = sample_efficiency(collect(study.folder))
+    assert list(found.curve) == [10, 40, 160] and found.ratio[0] == pytest.approx(4)
+
+
+def test_one_seed_has_no_interval(study) -> None:
+    for strategy, scores in (("scratch", [0.5, 0.6, 0.7]), ("full", [0.6, 0.7, 0.8])):
+        for (size, labels), score in zip(SIZES.items(), scores, strict=True):
+            study.run(strategy, 0, score, train_size=size, counts={"train_labels": labels})
+    (found,) = sample_efficiency(collect(study.folder))
+    assert (
+        found.sentence == "full reaches scratch's score on 160 labels with 40 labels: scratch needs 4.0 times as many."
+    )
+
+
 def test_a_score_as_the_goal(study) -> None:
     sweep(study, "scratch", [0.5, 0.6, 0.7])
     sweep(study, "full", [0.6, 0.7, 0.8])

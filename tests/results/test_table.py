@@ -87,6 +87,23 @@ def test_seed_zero_and_null_scores(study) -> None:
     assert "no finite test/accuracy" in table(study).caption
 
 
+def test_a_strategy_whose_every_run_diverged_is_not_passed_over(study) -> None:
+    study.runs("scratch", [0.5, 0.6, 0.7])
+    study.runs("full", [None, None, None])
+    built = table(study)
+    assert named(built)["full"]["mean"] is None
+    assert "no completed run of tiny_vision × full × digits × 2_per_class has a finite test/accuracy." in built.caption
+
+
+def test_nan_of_another_program_is_no_score(study) -> None:
+    folder = study.run("full", 0, 0.5)
+    study.run("full", 1, 0.7)
+    record = folder / "record.json"
+    record.write_text(record.read_text().replace('"test/accuracy": 0.5', '"test/accuracy": NaN'))
+    row = table(study).rows[0]
+    assert (row["mean"], row["n"]) == (0.7, 1)
+
+
 def test_several_metrics(study) -> None:
     for strategy in ("scratch", "full"):
         for seed in (0, 1):

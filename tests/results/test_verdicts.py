@@ -51,8 +51,46 @@ def test_the_correction_counts_all_gains_of_the_table(study) -> None:
     assert row["gain_low"] > 0 > row["gain_low_holm"]
     caption = build_table(collect(study.folder)).caption
     assert "Verdict (↑ helps, ↓ hurts) against scratch: the paired t test has p ≤ 0.05, with Holm's" in caption
-    assert "over the 5 gains of this table" in caption
+    assert "over the 5 gains of this table; else no evidence." in caption
     assert "Power: with 5 seeds such a test sees gains over" in caption
+
+
+def test_controls_count_in_the_correction(study) -> None:
+    """The correction goes over the table, so a gain that passes alone must pass beside its controls as well."""
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    alone = rows(study)["full"]
+    assert alone["verdict"] == "helps"
+    for name in ("scratch_long", "shuffled"):
+        shifted(study, name, 0.05, -0.03, 0.01, 0.02, -0.04)
+    found = rows(study)
+    names = ("full", "scratch_long", "shuffled")
+    ps = holm([found[name]["gain_p"] for name in names])
+    assert [found[name]["gain_p_holm"] for name in names] == pytest.approx(ps)
+    assert found["full"]["gain_p_holm"] == pytest.approx(3 * alone["gain_p"])
+    assert found["full"]["verdict"] == "no evidence" and found["full"]["detectable"] > alone["detectable"]
+    caption = build_table(collect(study.folder)).caption
+    assert "with Holm's correction over the 3 gains of this table, controls included; else no evidence." in caption
+
+
+def test_the_power_of_the_middle_row(study) -> None:
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)
+    caption = build_table(collect(study.folder)).caption
+    assert "in 80 % of studies." in caption, "a single gain is not corrected"
+    shifted(study, "a", 0.05, -0.03, 0.01, 0.02, -0.04)
+    seen = [row["detectable"] for row in build_table(collect(study.folder)).rows if row["detectable"]]
+    low, high = (100 * value for value in sorted(seen))
+    caption = build_table(collect(study.folder)).caption
+    assert (
+        f"over {(low + high) / 2:.1f} points (median of the rows, which range from {low:.1f} to {high:.1f})" in caption
+    )
+
+
+def test_two_seeds_can_show_no_gain_that_there_is(study) -> None:
+    study.runs("scratch", [0.2, 0.5])
+    study.runs("full", [0.9, 0.4])
+    assert " points, more than there are, in 80 % of studies." in build_table(collect(study.folder)).caption
 
 
 def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
@@ -62,7 +100,9 @@ def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
     found = rows(study)
     assert (found["full"]["verdict"], found["full"]["gain_p"]) == ("no evidence", None)
     assert (found["lora"]["verdict"], found["lora"]["gain_p"]) == ("no evidence", None)
-    assert "one seed only in tiny_vision × full" in build_table(collect(study.folder)).caption
+    caption = build_table(collect(study.folder)).caption
+    assert "one seed only in tiny_vision × full" in caption
+    assert "all seeds gain exactly the same there is no noise to test against: no evidence" in caption
 
 
 def test_lower_is_better(study) -> None:
@@ -103,11 +143,31 @@ def test_a_published_order_that_five_seeds_invert_is_not_distinguishable(study) 
     assert found["a"]["verdict"] == found["b"]["verdict"] == "helps"
     table = build_table(collect(study.folder))
     assert "Not distinguishable from the best of the same model, data set and size (paired t tests" in table.caption
-    assert "Holm's correction over 2 of them): tiny_vision × b × digits × 2_per_class." in table.caption
+    assert "(paired t tests with Holm's correction): b from a." in table.caption
     latex = render(table, "latex")
     assert r"\textbf{0.913}" in latex and r"\underline{0.907}" in latex and r"\underline{0.700}" not in latex
     grid = render(build_table(collect(study.folder), rows="strategy"), "latex")
     assert r"\textbf{0.913}" in grid and r"\underline{0.907}" in grid
+
+
+def test_all_that_is_not_distinguishable_is_named_by_what_varies(study) -> None:
+    """A caption that ends in "and 3 more" cannot be cited."""
+    for size in (10, 20):
+        for place, name in enumerate("abcdefg"):
+            study.runs(name, [0.9 - 0.001 * place, 0.8, 0.85], train_size=size)
+    caption = build_table(collect(study.folder)).caption
+    assert "): 10: b, c, d, e, f and g from a; 20: b, c, d, e, f and g from a." in caption
+
+
+def test_the_best_and_its_baseline_are_judged_once(study) -> None:
+    """The gain of the best passes its own correction; that of the many comparisons with the best it would not."""
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    for place in range(5):
+        study.runs(f"c{place}", [0.3 + 0.1 * place, 0.7, 0.9, 0.5, 0.6], dataset="letters")
+    found = rows(study)
+    assert (found["full"]["verdict"], found["full"]["against_best"]) == ("helps", "best")
+    assert found["scratch"]["against_best"] == "worse"
 
 
 def test_the_best_by_its_direction_and_nothing_to_compare_with(study) -> None:

@@ -1,15 +1,17 @@
 """What a table's caption says of how its numbers were made."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
-from tlx.results.best import UNDECIDED, WORSE
-from tlx.results.cells import Cell
+from tlx.results.best import BEST, GROUP, UNDECIDED, WORSE
+from tlx.results.cells import CHOICES, Cell, look
+from tlx.results.controls import CONTROLS
 from tlx.results.gains import LEVEL
-from tlx.results.naming import amount
+from tlx.results.naming import amount, comparable, setting
 from tlx.results.selection import SELECTIONS
 from tlx.results.statistics.examples import binomial_margin
-from tlx.results.warnings import named
 
 
 def notes(
@@ -38,6 +40,11 @@ def notes(
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
         said += _on_tests(rows, baseline, fraction(rows, direction))
+        if any(row["gain_p"] is None and row["gain_n"] > 1 for row in rows if row["gain_n"]):
+            said.append(
+                "Where all seeds gain exactly the same there is no noise to test against: no evidence, however narrow "
+                "the interval."
+            )
     if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
     said += selection_note(cells)
@@ -55,17 +62,38 @@ def selection_note(cells: Sequence[Cell]) -> list[str]:
     return [f"Selection: {' and '.join(SELECTIONS.get(mode, mode) for mode in modes)}."] if modes else []
 
 
-def on_best(cells: Sequence[Cell], standing: Mapping[str, str]) -> list[str]:
-    """Which rows have a lower mean than the best of their kind and cannot be told from it."""
-    near = [cell for cell in cells if standing.get(cell.id) == UNDECIDED]
-    if not near:
+def on_best(cells: Sequence[Cell], standing: Mapping[str, str], keys: Sequence[str]) -> list[str]:
+    """Which rows have a lower mean than the best of their kind and cannot be told from it: all of them, by group.
+
+    Args:
+        keys: the settings that tell the rows apart; those that all rows share are left out.
+    """
+    varying = [key for key in keys if len({comparable(cell.value(key)) for cell in cells}) > 1]
+    groups: dict[tuple, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.id in standing:
+            groups[look(cell, GROUP)].append(cell)
+    told = []
+    for group in groups.values():
+        best, near = ([cell for cell in group if standing[cell.id] == kind] for kind in (BEST, UNDECIDED))
+        if best and near:
+            where = _name(best[0], [key for key in varying if key in GROUP])
+            inside = [key for key in varying if key not in GROUP]
+            names = [_name(cell, inside) for cell in near]
+            others = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            told.append(f"{f'{where}: ' if where else ''}{others} from {_name(best[0], inside)}")
+    if not told:
         return []
-    tests = sum(said in (UNDECIDED, WORSE) for said in standing.values())
-    corrected = f", Holm's correction over {tests} of them" if tests > 1 else ""
+    several = sum(said in (UNDECIDED, WORSE) for said in standing.values()) > 1
+    corrected = " with Holm's correction" if several else ""
     return [
         f"Not distinguishable from the best of the same model, data set and size (paired t tests{corrected}): "
-        f"{named(near)}."
+        f"{'; '.join(told)}."
     ]
+
+
+def _name(cell: Cell, keys: Sequence[str]) -> str:
+    return " × ".join(f"{'' if key in CHOICES else f'{key} '}{setting(key, cell.value(key))}" for key in keys)
 
 
 def on_draws(problems: Sequence[str | None], hidden: bool) -> list[str]:
@@ -98,17 +126,21 @@ def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: b
     if not tested:
         return []
     several = f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
+    if several and any(row["strategy"] in CONTROLS for row in tested):
+        several += ", controls included"
     said = [
         f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{several}; else no evidence."
     ]
     seen = sorted(row["detectable"] for row in tested)
     pairs = sorted({row["gain_n"] for row in tested})
     seeds = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
-    middle, ends = seen[len(seen) // 2], f" ({amount(seen[0], points)}–{amount(seen[-1], points)} over the rows)"
-    said.append(
-        f"Power: with {seeds} seeds such a test sees gains over {amount(middle, points)}"
-        f"{' points' if points else ''}{ends if len(seen) > 1 else ''} in 80 % of studies, correction included."
-    )
+    line = f"Power: with {seeds} seeds such a test sees gains over {amount(median(seen), points)}"
+    line += " points" if points else ""
+    line += ", more than there are," if points and median(seen) > 1 else ""
+    if len(seen) > 1:
+        line += f" (median of the rows, which range from {amount(seen[0], points)} to {amount(seen[-1], points)})"
+    corrected = ", correction included" if len(tested) > 1 else ""
+    said.append(f"{line} in 80 % of studies{corrected}.")
     return said
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
 PLAN = "study.json"
+PUBLISHED = "records"  # experiments/<study>/records: what `scripts/publish_study.py` makes
 STATES = ("completed", "failed", "interrupted", "running", "damaged", "missing")  # best known first
 ATTEMPT = "attempt-"  # older attempts of a run lie in `<run folder>/attempt-N/`
 
@@ -39,8 +40,9 @@ class Run:
 
     @property
     def study(self) -> str:
-        """The name of the study's folder."""
-        return self.folder.parent.name
+        """The name of the study's folder; a published study is called by the folder that its `records` lie in."""
+        place = self.folder.parent
+        return place.parent.name if place.name == PUBLISHED else place.name
 
     @property
     def seed(self) -> Any:

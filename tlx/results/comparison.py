@@ -10,7 +10,7 @@ from tlx.results.best import UNDECIDED
 from tlx.results.caption import selection_note
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
-from tlx.results.gains import Gain, corrected_level, gains
+from tlx.results.gains import Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import natural
 from tlx.results.overall import Overall, over_datasets
@@ -131,8 +131,7 @@ def compare(
     shown = [key for key in (*CHOICES, *distinguishing([a for a, _ in pairs], ignored)) if key not in sides[0]]
     pairs.sort(key=lambda pair: [natural(pair[0].value(key)) for key in shown])
     compared = gains(pairs, metric, direction)
-    level = corrected_level(compared)
-    results = [_pair(gain, metric, direction, shown, level, names) for gain in compared]
+    results = [_pair(gain, metric, direction, shown, names) for gain in compared]
     both = list({cell.id: cell for pair in pairs for cell in pair}.values())
     notes = selection_note(both) + tuned.notes + warnings(both, metric, runs, direction, None, Partners())
     left = [cell for cell in mine if cell.id not in {pair[0].id for pair in pairs} and cell.scores(metric)]
@@ -167,11 +166,11 @@ def _no_pair(
     )
 
 
-def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], level: float, names: tuple[str, str]) -> Pair:
+def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: tuple[str, str]) -> Pair:
     values, t = list(gain.by_seed.values()), gain.t
     assert t.mean is not None
     mine, theirs = ([cell.scores(metric)[seed] for seed in gain.by_seed] for cell in (gain.cell, gain.partner))
-    decides = can_decide(values, level)
+    decides = can_decide(values, gain.level)
     examples, problem, labels = over_examples(gain, metric, direction)
     said = {HELPS: f"{names[0]} is better", HURTS: f"{names[1]} is better"}
     varies = t.p is not None
@@ -180,7 +179,7 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], level: f
         first=mean_std(mine),
         second=mean_std(theirs),
         gain=gain,
-        level=level,
+        level=gain.level,
         permutation_p=sign_flip_p(values) if decides else None,
         wilcoxon_p=wilcoxon_p(values) if decides else None,
         examples=examples,
@@ -189,7 +188,7 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], level: f
         bootstrap=seed_interval(values),
         dz=cohens_dz(t.mean, t.std) if varies else None,
         gz=hedges_gz(t.mean, t.std, t.n) if varies else None,
-        power=power_of(t.std, t.n, level) if varies else None,
+        power=power_of(t.std, t.n, gain.level) if varies else None,
         outliers=(gain.cell.outliers(metric), gain.partner.outliers(metric)),
         verdict=said.get(gain.verdict or "", UNDECIDED),
     )

@@ -79,7 +79,7 @@ def _numbers(pair: Pair, c: Comparison, points: bool) -> list[str]:
     seeds = ", ".join(map(str, pair.gain.by_seed))
     return [
         f"{c.first} {_spread(pair.first)}, {c.second} {_spread(pair.second)}: mean ± standard deviation (ddof 1), "
-        f"n = {pair.gain.t.n} paired seeds ({seeds})",
+        f"n = {pair.gain.t.n} paired seed{'s' * (pair.gain.t.n > 1)} ({seeds})",
         *_tests(pair, c, points),
         _examples(pair, points),
         *_outliers(pair, c),

@@ -13,8 +13,6 @@ from tlx.results.naming import comparable, setting
 from tlx.results.table import Table, build_table, words
 from tlx.results.tuning import tune
 
-CONTROLS = ("scratch_long", "random_features", "shuffled")  # they are compared, but they are no way of transferring
-
 
 @dataclass(frozen=True)
 class Point:
@@ -107,10 +105,12 @@ def findings(
 
 
 def named(key: str, value: Any) -> str:
-    """A setting in a figure: the choices by their value alone, others as `optimizer.lr 0.01`."""
+    """A setting in a figure: choices by their value alone, numbers of labels as such, others as `optimizer.lr 0.01`."""
     written = setting(key, value)
     if key == "train_size" and value is None:
         return "all labels"
+    if key == "train_size" and isinstance(value, int):
+        return f"{written} label{'s' * (value != 1)}"
     return written if key in CHOICES else f"{key} {written}"
 
 

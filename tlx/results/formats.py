@@ -44,7 +44,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _md(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|")
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "\\<")  # no name opens a tag or a column
 
 
 def to_csv(table: Table) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from tlx.atomic import atomic
 from tlx.errors import UserError
 
+DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # one for all: a table reads ten thousand records
+
 
 class Damaged(UserError):
     """A JSON file that cannot be read: cut short, not JSON, or without what it must hold."""
@@ -29,6 +31,8 @@ def write_json(path: Path, data: dict) -> None:
 def read_json(path: Path) -> dict | None:
     """The object in `path`, or None when there is no such file.
 
+    NaN and infinities, which are no JSON but which other programs write, become None as `plain` would make them.
+
     Raises:
         Damaged: the file is there but is not one JSON object.
     """
@@ -39,7 +43,7 @@ def read_json(path: Path) -> dict | None:
     except (OSError, UnicodeDecodeError) as error:
         raise Damaged(f"cannot read {path}: {error}") from error
     try:
-        data = json.loads(text)
+        data = DECODER.decode(text)
     except ValueError as error:
         raise Damaged(f"{path} is damaged (not whole JSON: {error}). Remove it and run again.") from error
     if not isinstance(data, dict):

@@ -78,6 +78,7 @@ def escape(text: str) -> str:
 _TEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
+    "|": r"\textbar{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "×": r"$\times$",

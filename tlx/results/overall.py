@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Overall:
     """What the pairs say together, a pair of cells being a task.
 
-    `first` and `second` hold the scores, shape (runs, tasks), of the seeds that all cells have. Intervals are 95 % ones
-    of runs resampled within their tasks; None below 20 runs a side.
+    `first` and `second` hold the scores, shape (runs, tasks), of the seeds that the two cells of each task share: of as
+    many as the task with the fewest has. No measure here pairs runs of different tasks, so that their seeds may differ.
+    Intervals are 95 % ones of runs resampled within their tasks; None below 20 runs a side.
     """
 
     datasets: list[Any]
@@ -37,7 +38,7 @@ class Overall:
 
 
 def over_datasets(pairs: Sequence[tuple[Any, Cell, Cell]], metric: str, direction: str) -> Overall | None:
-    """The pairs together; None where they are all of one data set, or share no seed.
+    """The pairs together; None where they are all of one data set, or a pair shares no seed.
 
     Args:
         pairs: (data set, first cell, second cell).
@@ -46,11 +47,14 @@ def over_datasets(pairs: Sequence[tuple[Any, Cell, Cell]], metric: str, directio
 
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in pairs))
     scores = [[cell.scores(metric) for cell in pair[1:]] for pair in pairs]
-    common = set.intersection(*(set(side) for pair in scores for side in pair))
-    seeds = [seed for seed in scores[0][0] if seed in common]
-    if len(datasets) < 2 or not seeds:
+    shared = [[seed for seed in mine if seed in theirs] for mine, theirs in scores]
+    runs = min(map(len, shared))
+    if len(datasets) < 2 or not runs:
         return None
-    first, second = (np.array([[pair[side][seed] for pair in scores] for seed in seeds]) for side in (0, 1))
+    first, second = (
+        np.array([[pair[side][seed] for seed in seeds[:runs]] for pair, seeds in zip(scores, shared, strict=True)]).T
+        for side in (0, 1)
+    )
     sign = 1 if direction == "higher" else -1
 
     def improvement(x: "np.ndarray", y: "np.ndarray") -> float:

@@ -45,17 +45,25 @@ class LabelsNeeded:
 
     @property
     def sentence(self) -> str:
-        """The finding in words."""
+        """The finding in words; ≤, ≥, > and < mark ends of the 95 % interval that lie outside the sizes measured."""
         who, c = str(self.settings["strategy"]), self.crossing
         what = f"scratch's score on {self.most:.0f} labels" if self.goal is None else f"{self.metric} {self.goal:g}"
+        least, most = min(self.curve), max(self.curve)
         if c.labels is None:
-            return f"{who} does not reach {what} with up to {max(self.curve):.0f} labels."
-        bounds = f" [{_number(c.low)}, {_number(c.high)}]" if not c.at_most else ""
-        text = f"{who} reaches {what} with {'at most ' if c.at_most else ''}{c.labels:.0f} labels{bounds}"
-        ratio, low, high = self.ratio
-        if ratio is None:
+            open_ = f" by its mean; its 95 % interval allows for it from {c.low:.0f} on" if c.low is not None else ""
+            return f"{who} does not reach {what} with up to {most:.0f} labels{open_}."
+        shown = c.low is not None and not (c.at_most and c.high == least)
+        # An end at the smallest size or beyond the largest is where measuring stopped, not where the interval does.
+        low = f"{'≤ ' if c.low == least else ''}{c.low or 0:.0f}"
+        high = f"> {most:.0f}" if c.high is None else f"{c.high:.0f}"
+        text = f"{who} reaches {what} with {'at most ' if c.at_most else ''}{c.labels:.0f} labels"
+        text += f" [{low}, {high}]" if shown else ""
+        ratio, ratio_low, ratio_high = self.ratio
+        if ratio is None or self.most is None:
             return f"{text}."
-        bounds = f" [{_number(low, 1)}, {_number(high, 1)}]" if not c.at_most else ""
+        low = f"< {self.most / most:.1f}" if ratio_low is None else f"{ratio_low:.1f}"
+        high = f"{'≥ ' if c.low == least else ''}{ratio_high or 0:.1f}"
+        bounds = f" [{low}, {high}]" if shown else ""
         return f"{text}: scratch needs {'at least ' if c.at_most else ''}{ratio:.1f}{bounds} times as many."
 
 
@@ -81,8 +89,9 @@ def sample_efficiency(
     keys = [key for key in [*CHOICES, *distinguishing(found, seed_names(found))] if key not in SIZE]
     curves: dict[tuple, dict[float, Cell]] = defaultdict(dict)
     for cell in found:
-        if cell.scores(name):
-            curves[look(cell, keys)][_labels(cell)] = cell
+        labels = _labels(cell)
+        if cell.scores(name) and labels:  # a curve over the logarithm of the labels has no place for none
+            curves[look(cell, keys)][labels] = cell
     curves = {key: by_size for key, by_size in curves.items() if len(by_size) > 1}
     if not curves:
         raise UserError(
@@ -116,7 +125,10 @@ def sample_efficiency(
 
 
 def efficiency_frame(found: Sequence[LabelsNeeded]) -> "pandas.DataFrame":
-    """One row a curve: its settings, labels, labels_low, labels_high, at_most, ratio, ratio_low, ratio_high, n."""
+    """One row a curve: its settings, labels, labels_low, labels_high, at_most, ratio, ratio_low, ratio_high, n.
+
+    Where labels_low is the smallest size, the interval may begin below it; None: it ends beyond the largest.
+    """
     import pandas
 
     rows = []
@@ -143,9 +155,5 @@ def _reference(cell: Cell, curves: Iterable[dict[float, Cell]], keys: Sequence[s
 
 
 def _labels(cell: Cell) -> float:
-    """The training labels of the cell's runs, as they counted them."""
-    return fmean(run.record["counts"]["train_labels"] for run in cell.completed)
-
-
-def _number(value: float | None, digits: int = 0) -> str:
-    return "?" if value is None else f"{value:.{digits}f}"
+    """The training labels of the cell's runs, as they counted them; 0 where they did not."""
+    return fmean(run.record.get("counts", {}).get("train_labels") or 0 for run in cell.completed)

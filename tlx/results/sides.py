@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tlx.errors import UserError, unknown
+from tlx.errors import UserError, nearest, unknown
 from tlx.results.baseline import OWN
 from tlx.results.cells import Cell, check_key
 from tlx.results.naming import setting
@@ -54,7 +54,8 @@ def choose(
         for key, value in side.items():
             known = sorted({setting(key, cell.value(key)) for cell in cells})
             if value not in known:
-                todo = f"{command(cells, value)}." if key == "strategy" else ""
+                # A misspelt name is to be spelt, not to be run.
+                todo = f"{command(cells, value)}." if key == "strategy" and not nearest(value, known) else ""
                 raise unknown(f"{key} for --compare", value, known, todo)
         chosen = [cell for cell in cells if all(setting(key, cell.value(key)) == v for key, v in side.items())]
         if not chosen:

@@ -11,7 +11,7 @@ from tlx.results.baseline import Partners, baselines
 from tlx.results.best import against_best
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
-from tlx.results.gains import Gain, corrected_level, gains
+from tlx.results.gains import Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
@@ -32,8 +32,9 @@ class Table:
 
     - mean, std, n of the first metric; further metrics M stand as `M.mean`, `M.std` and `M.n`;
     - gain, gain_low, gain_high (95 % paired t interval), gain_n (pairs), gain_p (paired t test); gain_p_holm,
-      gain_low_holm, gain_high_holm (corrected over the table's gains) and the verdict that follows: "helps", "hurts" or
-      "no evidence"; detectable: the gain that so many seeds find in 80 % of studies, at Holm's strictest level;
+      gain_low_holm, gain_high_holm (corrected over the table's gains, controls included) and the verdict that follows:
+      "helps", "hurts" or "no evidence"; detectable: the gain that so many seeds find in 80 % of studies, at Holm's
+      strictest level;
     - examples_low, examples_high: the gain's 95 % interval over draws of test examples, where these were asked for;
     - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
@@ -111,19 +112,18 @@ def build_table(
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
     pairs = [(cell, partners.found[cell.id]) for cell in order if cell.id in partners.found] if direction else []
     found_gains = gains(pairs, names[0], direction) if direction else []
-    level = corrected_level(found_gains)
     by_cell = {gain.cell.id: gain for gain in found_gains}
     drawn = {}
     if examples and direction:
         drawn = {gain.cell.id: over_examples(gain, names[0], direction) for gain in found_gains if gain.by_seed}
-    standing = against_best(order, names[0], direction)
-    table_rows = [_row(cell, keys, names, by_cell.get(cell.id), level, standing.get(cell.id)) for cell in order]
+    standing = against_best(order, names[0], direction, by_cell)
+    table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
         row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
     grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
     notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
-    notes += caption.on_best(order, standing)
+    notes += caption.on_best(order, standing, keys)
     notes += warnings(order, names[0], runs, direction, reference, partners)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
@@ -146,12 +146,12 @@ def _order(cell: Cell, sections: Sequence[str], keys: Sequence[str], baseline: s
 
 
 def _row(
-    cell: Cell, keys: Sequence[str], metrics: Sequence[str], gain: Gain | None, level: float, standing: str | None
+    cell: Cell, keys: Sequence[str], metrics: Sequence[str], gain: Gain | None, standing: str | None
 ) -> dict[str, Any]:
     spread = mean_std(list(cell.scores(metrics[0]).values()))
     row: dict[str, Any] = {key: cell.value(key) for key in keys}
     row |= {"mean": spread.mean, "std": spread.std, "n": spread.n}
-    row |= _gain_columns(gain, level)
+    row |= _gain_columns(gain)
     row["against_best"] = standing
     row["forgetting"] = _forgetting(cell, metrics[0])
     row["trainable_share"] = _over(cell, "counts", "trainable_share", fmean)
@@ -166,9 +166,11 @@ def _row(
     return row
 
 
-def _gain_columns(gain: Gain | None, level: float) -> dict[str, Any]:
+def _gain_columns(gain: Gain | None) -> dict[str, Any]:
     t = gain.t if gain else PairedT(None, None, None, 0, None, None)
-    detectable = detectable_difference(t.std, t.n, level) if t.p is not None and t.std is not None else None
+    detectable = None
+    if gain and t.p is not None and t.std is not None:
+        detectable = detectable_difference(t.std, t.n, gain.level)
     return {
         "gain": t.mean,
         "gain_low": t.low,

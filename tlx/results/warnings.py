@@ -29,15 +29,18 @@ def warnings(
             said.append(f"the records do not say whether higher or lower {metric} is better, so there is no gain.")
     said += _on_seeds(cells, metric)
     said += _on_mixtures(cells)
-    lost = [cell for cell in cells if cell.scores(metric) and len(cell.scores(metric)) < len(cell.completed)]
-    if lost:
-        said.append(f"some completed runs have no finite {metric} and are left out of {named(lost)}.")
+    lost = [cell for cell in cells if len(cell.scores(metric)) < len(cell.completed)]
+    if part := [cell for cell in lost if cell.scores(metric)]:
+        said.append(f"some completed runs have no finite {metric} and are left out of {named(part)}.")
+    if none := [cell for cell in lost if not cell.scores(metric)]:
+        said.append(f"no completed run of {named(none)} has a finite {metric}.")
     if unsealed := [cell for cell in cells if cell.unsealed]:
         said.append(f"† the test split was read more than once, or before training ended, in {named(unsealed)}.")
     if smaller := [cell for cell in cells if any(run.record.get("halvings") for run in cell.completed)]:
         said.append(f"batches were halved for want of GPU memory (and gradients accumulated) in {named(smaller)}.")
     if damaged := [run for run in runs if run.status == "damaged"]:
-        said.append(f"{len(damaged)} records are damaged, among them: {damaged[0].problem}")
+        number = f"{len(damaged)} records are damaged, among them" if len(damaged) > 1 else "a record cannot be read"
+        said.append(f"{number}: {damaged[0].problem}")
     return [f"Warning: {text}" for text in said]
 
 
@@ -170,11 +173,23 @@ def _on_budgets(cells: Sequence[Cell]) -> list[str]:
             if labels is not None and epochs is not None:
                 budgets[labels * epochs].append(cell)
         if len(budgets) > 1:
-            told.append(", ".join(f"{examples} in {named(some)}" for examples, some in sorted(budgets.items())))
+            usual = max(sorted(budgets), key=lambda examples: len(budgets[examples]))
+            other = [
+                f"{_up_to(examples, some)} in {named(some)}"
+                for examples, some in sorted(budgets.items())
+                if examples != usual
+            ]
+            told.append(f"{', '.join(other)}, {usual} in the other{'s' if len(budgets[usual]) > 1 else ''}")
     if not told:
         return []
-    more = f" and {len(told) - 1} more such groups" if len(told) > 1 else ""
+    more = f"; {len(told) - 1} more such groups" if len(told) > 1 else ""
     return [f"rows mix budgets (training examples seen): {told[0]}{more}."]
+
+
+def _up_to(examples: int, cells: Sequence[Cell]) -> str:
+    """The most that a run of these cells saw; runs that end by themselves differ."""
+    epochs = {run.record.get("counts", {}).get("epochs") for cell in cells for run in cell.completed}
+    return f"up to {examples}" if len(epochs) > 1 else f"{examples}"
 
 
 def _alike(cells: Sequence[Cell], *keys: str) -> list[list[Cell]]:

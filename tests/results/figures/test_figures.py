@@ -1,10 +1,13 @@
 """What each figure shows, by its numbers; and what it says when the records lack it."""
 
+import json
+
 import pytest
 
 from tlx.results.collect import collect
 from tlx.results.figures import KINDS, Absent
 from tlx.results.figures.palette import BASELINE, looks
+from tlx.results.figures.paper import draw
 from tlx.results.findings import findings
 
 
@@ -21,6 +24,8 @@ def reason(kind: str, study, **options) -> str:
 def test_every_kind_draws_a_full_study(rich_study) -> None:
     found = findings(collect(rich_study.folder))
     for kind, figure in KINDS.items():
+        if kind == "profiles":  # this study has one data set
+            continue
         shown = figure.picture(found)
         assert shown.rows and shown.notes, kind
         assert all("panel" in row for row in shown.rows), kind
@@ -79,6 +84,18 @@ def test_sample_efficiency_needs_two_sizes(rich_study, study) -> None:
     assert "dataset.train_size=" in reason("sample-efficiency", alone)
 
 
+def test_sizes_are_ticks_of_their_own_panels_only(study) -> None:
+    """Beside a panel with 20, 50 and 200 labels, one with 25 and 75 made "75" a tick of both, and hid the 50."""
+    for dataset, sizes in (("digits", (20, 50, 200)), ("trec", (25, 75))):
+        for size in sizes:
+            for strategy in ("scratch", "full"):
+                study.runs(strategy, [0.5, 0.6], dataset=dataset, train_size=size, counts={"train_labels": size})
+    shown = picture("sample-efficiency", study)
+    axes = {one.get_title(): one.get_xticks().tolist() for one in draw(KINDS["sample-efficiency"], shown).axes}
+    assert axes == {"digits": [20, 50, 200], "trec": [25, 75]}
+    assert '"values"' not in json.dumps(KINDS["sample-efficiency"].chart(shown))
+
+
 def test_controls_take_the_gain_apart(study) -> None:
     scores = {"scratch": 0.5, "shuffled": 0.55, "full": 0.8, "feature_extraction": 0.7, "random_features": 0.3}
     for strategy, score in scores.items():
@@ -93,9 +110,20 @@ def test_controls_take_the_gain_apart(study) -> None:
     ]
     assert gained["full − scratch"] == pytest.approx(gained["shuffled − scratch"] + gained["full − shuffled"])
     assert "scratch_long" in shown.notes[1]
+    assert "filled: sure (p ≤ 0.05 after Holm's correction over the 4 of this figure), hollow: not." in shown.notes[0]
     bare = study.beside("bare")
     bare.runs("full", [0.5])
     assert "strategy=scratch,full,scratch_long,random_features,shuffled" in reason("controls", bare)
+
+
+def test_controls_have_one_axis_in_all_panels(study) -> None:
+    """Panels beside each other are compared by eye: half a point must not look like fifty."""
+    for size, gap in ((2, 0.5), (20, 0.02)):
+        study.runs("scratch", [0.3, 0.31, 0.32], train_size=size)
+        study.runs("shuffled", [0.3 + gap, 0.31 + gap, 0.33 + gap], train_size=size)
+    shown = picture("controls", study)
+    canvas = draw(KINDS["controls"], shown)
+    assert len({axes.get_xlim() for axes in canvas.axes}) == 1 and len(canvas.axes) == 2
 
 
 def test_forgetting_against_gain(rich_study, study) -> None:
@@ -144,6 +172,35 @@ def test_the_pareto_front(study) -> None:
 
 def test_flops_are_preferred_where_every_row_has_them(rich_study) -> None:
     assert picture("cost", rich_study).x == "FLOPs of training"
+
+
+def test_profiles_over_data_sets(study) -> None:
+    for place, dataset in enumerate(("digits", "letters")):
+        for strategy, more in (("scratch", 0.0), ("full", 0.1)):
+            study.runs(strategy, [0.1 * seed + 0.3 * place + more for seed in range(5)], dataset=dataset)
+    study.runs("lora", [0.9, 0.8], dataset="letters")
+    shown = picture("profiles", study)
+    assert shown.series == ["scratch", "full"] and shown.notes[-1].endswith("hence left out: lora.")
+    curves = {name: [row["share"] for row in shown.rows if row["series"] == name] for name in shown.series}
+    assert all(a >= b for a, b in zip(curves["full"], curves["scratch"], strict=True))
+    assert curves["scratch"][0] == 0.9 and curves["full"][-1] == 0.0, "the least score is not above itself"
+    # of ten scores the middle six count: scipy.stats.trim_mean cuts ⌊10/4⌋ at each end
+    assert shown.notes[1].endswith("tasks]: scratch 0.350, full 0.450."), "ten runs are too few to resample"
+    # a run of full beats 10 of the 25 pairs of seeds below its own, and ties with the seed one higher in 4
+    assert shown.notes[2] == "Probability that a run is better than one of scratch: full 0.680."
+    assert KINDS["profiles"].chart(shown)["layer"] and draw(KINDS["profiles"], shown).axes
+    alone = study.beside("alone")
+    alone.runs("full", [0.1, 0.2])
+    assert "of one data set" in reason("profiles", alone)
+
+
+def test_profiles_where_lower_is_better(study) -> None:
+    for dataset in ("digits", "letters"):
+        for strategy, loss in (("scratch", 1.0), ("full", 0.5)):
+            for seed in range(2):
+                study.run(strategy, seed, dataset=dataset, metrics={"test/loss": loss + seed / 10})
+    shown = picture("profiles", study, metric="loss")
+    assert shown.y == "share of runs below" and "full 1.000" in shown.notes[2]
 
 
 def test_looks_are_told_apart_by_more_than_colour() -> None:

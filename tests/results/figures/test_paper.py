@@ -12,7 +12,7 @@ from tlx.results.findings import findings
 
 def test_the_same_bytes_again(rich_study, tmp_path: Path) -> None:
     found = findings(collect(rich_study.folder))
-    for kind in KINDS:
+    for kind in KINDS.keys() - {"profiles"}:  # this study has one data set
         files = [tmp_path / name / f"{kind}.svg" for name in ("a", "b")]
         for file in files:
             assert plot(kind, found, file) == KINDS[kind].picture(found).notes

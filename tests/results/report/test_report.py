@@ -162,3 +162,36 @@ def _flat(config: dict) -> dict:
     from tlx.results.naming import flatten
 
     return flatten(config)
+
+
+def test_numbers_of_labels_are_told_as_such(study) -> None:
+    """ "Does it beat scratch with 1, 5 and 25" and a panel called "25" ask: of what?"""
+    for size in (1, 5, 25):
+        study.runs("scratch", [0.5, 0.6], train_size=size)
+        study.runs("full", [0.7, 0.8], train_size=size)
+    found = findings(collect(study.folder))
+    assert question(found).startswith("Does transferring tiny_vision to digits with 1, 5 and 25 labels beat scratch")
+    assert [point.panel for point in found.points][::2] == ["1 label", "5 labels", "25 labels"]
+
+
+def test_several_data_sets_are_told_together(study, tmp_path: Path) -> None:
+    for dataset in ("digits", "letters"):
+        study.runs("scratch", [0.5, 0.6], dataset=dataset)
+        study.runs("full", [0.7, 0.8], dataset=dataset)
+    text = page(study, tmp_path)
+    assert "Over several data sets" in text and "profiles" in data(text)["figures"]
+    one = study.beside("one")
+    one.runs("full", [0.5, 0.6])
+    assert "several data sets" not in page(one, tmp_path), "a page on one data set lacks nothing"
+
+
+def test_the_best_and_what_is_not_told_from_it_are_marked(study, tmp_path: Path) -> None:
+    study.runs("scratch", [0.50, 0.51, 0.52])
+    study.runs("full", [0.80, 0.82, 0.81])
+    study.runs("lora", [0.82, 0.81, 0.83])
+    table = section(page(study, tmp_path), "table")
+    assert re.search(r'class="number best"[^>]*>0.8', table) and re.search(r'class="number near"[^>]*>0.8', table)
+    assert "Bold: the best mean" in table and len(re.findall('class="number (?:best|near)"', table)) == 2
+    alone = study.beside("alone")
+    alone.runs("full", [0.5, 0.6])
+    assert "Bold: the best" not in page(alone, tmp_path)

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.baseline import baselines
 from tlx.results.cells import seed_names
+from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
-from tlx.results.findings import CONTROLS, Findings, named
-from tlx.results.gains import gains
+from tlx.results.findings import Findings, named
+from tlx.results.gains import LEVEL, gains
+from tlx.results.statistics.verdict import OPEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ PARTS = (
     ("features, frozen", "feature_extraction", "random_features"),
     ("extra compute", "scratch_long", "scratch"),
 )
+COLOUR = "#0072B2"
 
 
 class Controls(Figure):
@@ -59,9 +62,10 @@ class Controls(Figure):
             rows.append(row)
         if not rows:
             raise Absent("no control shares a seed with the strategy it belongs to: run them with the same seeds.")
+        corrected = f" after Holm's correction over the {len(rows)} of this figure" if len(rows) > 1 else ""
         notes = [
-            f"Gain in {findings.metric} over common seeds, with 95 % paired t intervals; verdicts are Holm-corrected "
-            "over this figure."
+            f"Gain in {findings.metric} over common seeds, with 95 % paired t intervals; filled: sure (p ≤ {LEVEL}"
+            f"{corrected}), hollow: not."
         ]
         if absent:
             notes.append(f"Not among the runs: {', '.join(absent)} (add strategy={','.join(absent)}).")
@@ -94,18 +98,27 @@ class Controls(Figure):
             marks.tip("verdict:N", "verdict"),
         ]
         zero = marks.base(self.height(tallest) * 1.3).mark_rule(strokeDash=[4, 4], color="#7f7f7f")
-        bar = chart.mark_rule(strokeWidth=2, color="#0072B2").encode(x=alt.X("low:Q", **x), x2="high:Q")
-        dot = chart.mark_point(filled=True, size=80, opacity=1, color="#0072B2").encode(x="gain:Q", tooltip=tips)
+        bar = chart.mark_rule(strokeWidth=2, color=COLOUR).encode(x=alt.X("low:Q", **x), x2="high:Q")
+        dot = chart.mark_point(size=80, opacity=1, color=COLOUR, fill=COLOUR, strokeWidth=2).encode(
+            x="gain:Q",
+            fillOpacity=alt.condition(alt.datum.verdict == OPEN, alt.value(0), alt.value(1)),
+            tooltip=tips,
+        )
         return marks.layers(zero.encode(x=alt.datum(0)), bar, dot)
 
     def draw(self, axes: "Axes", rows: Sequence[Row], picture: Picture) -> None:
         for place, row in enumerate(rows):
             gain = row["gain"]
             error = [[gain - row.get("low", gain)], [row.get("high", gain) - gain]]
-            axes.errorbar([gain], [place], xerr=error, fmt="o", color="#0072B2", markersize=5, capsize=2, elinewidth=1)
+            face = "white" if row["verdict"] == OPEN else COLOUR
+            axes.errorbar(
+                [gain], [place], xerr=error, fmt="o", color=COLOUR, mfc=face, markersize=5, capsize=2, elinewidth=1
+            )
         axes.axvline(0, color="#7f7f7f", linewidth=0.7, linestyle="--")
         axes.set_yticks(range(len(rows)), [row["name"].replace(": ", "\n") for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
+        low, high = picture.span("gain", "low", "high")
+        axes.set_xlim(min(low, 0), max(high, 0))  # the same in all panels, as on the page
         axes.set_xlabel("gain")
 
 

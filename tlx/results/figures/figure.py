@@ -20,6 +20,10 @@ class Absent(Exception):
     """The records lack what the figure shows; the message says which option would give it."""
 
 
+class NotAsked(Absent):
+    """What the figure shows is not what the study asks; a page says nothing of it."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """The data of a figure: one row a mark.

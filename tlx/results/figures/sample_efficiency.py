@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
+from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
-from tlx.results.findings import CONTROLS, Findings, named
+from tlx.results.findings import Findings, named
 from tlx.results.sample_efficiency import sample_efficiency
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ class SampleEfficiency(Figure):
         y = marks.axis(picture.y, picture.span("mean", "low", "high"))
         scale = alt.Scale(type="log", nice=False, padding=12)
         values = sorted({row["labels"] for row in picture.rows})
-        axis = alt.Axis(values=values, labelOverlap=True, grid=False) if len(values) < 9 else alt.Axis(grid=False)
+        # One axis serves all panels: ticks at the sizes would mark those of other panels, too.
+        same = all({row["labels"] for row in rows} == {*values} for rows in picture.panels.values())
+        few = same and len(values) < 9
+        axis = alt.Axis(values=values, labelOverlap=True, grid=False) if few else alt.Axis(grid=False)
         chart = marks.base(self.height(picture.rows)).encode(
             x=alt.X("labels:Q", title=picture.x, scale=scale, axis=axis), color=marks.colour(picture)
         )
@@ -92,7 +96,7 @@ class SampleEfficiency(Figure):
             )
             line.set_dashes(look.dash)
         axes.set_xscale("log")
-        values = sorted({row["labels"] for row in picture.rows})
+        values = sorted({row["labels"] for row in rows})
         if len(values) < 9:
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.minorticks_off()
@@ -113,6 +117,9 @@ def _labels_needed(findings: Findings) -> list[str]:
     found = [one for one in found if str(one.settings["strategy"]) not in CONTROLS]
     if len(found) > SENTENCES:
         return [f"tlx.results.sample_efficiency tells for each of {len(found)} curves how many labels it needs."]
-    return [
+    said = [
         ": ".join([*(named(k, one.settings[k]) for k in several if k in one.settings), one.sentence]) for one in found
     ]
+    if any("[" in sentence for sentence in said):
+        said.append("Brackets: 95 % intervals; ≤, ≥, > and < mark ends that lie outside the sizes measured.")
+    return said

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlx.results.figures import FIGURES, Absent
+from tlx.results.figures import FIGURES, Absent, NotAsked
 from tlx.results.figures.palette import Look
 from tlx.results.findings import Findings
 
@@ -32,6 +32,8 @@ def page_figures(findings: Findings) -> list[PageFigure]:
         figure = kind()
         try:
             picture = figure.picture(findings)
+        except NotAsked:
+            continue
         except Absent as why:
             found.append(PageFigure(figure.kind, figure.title, absent=str(why)))
             continue

@@ -54,7 +54,7 @@ def render_page(findings: Findings, arguments: Sequence[str], cost: Price) -> st
         summary=summary(findings.runs),
         cost=cost.sentence,
         warnings=[note.removeprefix("Warning: ") for note in notes if note.startswith("Warning:")],
-        notes=[note for note in notes if not note.startswith("Warning:")],
+        notes=[note for note in notes if not note.startswith("Warning:")] + _on_marks(findings),
         table=page_table(findings),
         figures=figures,
         incomplete=[(i, run, first_line(run)) for i, run in enumerate(findings.runs) if run.status != "completed"],
@@ -78,6 +78,13 @@ def render_page(findings: Findings, arguments: Sequence[str], cost: Price) -> st
         ),
         data=Markup(_json(data)),
     )
+
+
+def _on_marks(findings: Findings) -> list[str]:
+    """What bold and underlined scores are, where there are any."""
+    if not any(row["against_best"] for row in findings.table.rows):
+        return []
+    return ["Bold: the best mean of each model, data set and size; underlined: not distinguishable from it."]
 
 
 def _runs(findings: Findings) -> dict[str, Any]:

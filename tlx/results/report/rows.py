@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlx.results import layout
+from tlx.results.best import BEST, UNDECIDED
 from tlx.results.findings import Findings
 from tlx.results.naming import NONE, natural, setting
+
+STANDING = {BEST: "number best", UNDECIDED: "number near"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ def page_table(findings: Findings) -> PageTable:
     for key in keys:
         add(key, "", [setting(key, row[key]) for row in rows], [row[key] for row in rows], ["key"] * len(rows))
     scores = [layout.spread(row["mean"], row["std"], row["n"]) + layout.marks(row) for row in rows]
-    add(findings.metric, "mean ± standard deviation over seeds (seeds)", scores, [row["mean"] for row in rows])
+    standing = [STANDING.get(row["against_best"], "number") for row in rows]
+    why = "mean ± standard deviation over seeds (seeds); bold: the best of its kind, underlined: not told from it"
+    add(findings.metric, why, scores, [row["mean"] for row in rows], standing)
     if "gain" in held:
         gains = [layout.interval(row["gain"], row["gain_low"], row["gain_high"]) for row in rows]
         why = "mean paired difference, positive is better [95 % t interval]"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tlx.results.findings import CONTROLS, Findings, named
+from tlx.results.controls import CONTROLS
+from tlx.results.findings import Findings, named
 from tlx.results.layout import interval
 from tlx.results.naming import written
 
@@ -15,6 +16,8 @@ def question(findings: Findings) -> str:
     rows = findings.table.rows
     models, datasets = (_listed(dict.fromkeys(written(row[key]) for row in rows), key) for key in ("model", "dataset"))
     sizes = list(dict.fromkeys(named("train_size", row["train_size"]) for row in rows))
+    if all(isinstance(row["train_size"], int) for row in rows):
+        sizes = [*(size.split()[0] for size in sizes[:-1]), sizes[-1]]  # 25, 75 and 225 labels
     size = f" with {_listed(sizes, 'training set size')}" if sizes != ["all labels"] else ""
     baseline = findings.table.baseline
     if baseline is None:
