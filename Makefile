@@ -32,6 +32,7 @@ bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, abou
 	$(V)/python benchmarks/table.py
 	$(V)/python benchmarks/overhead.py
 	$(V)/python benchmarks/finetuning.py
+	$(V)/python benchmarks/frozen.py
 
 check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .
