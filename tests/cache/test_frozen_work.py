@@ -1,6 +1,7 @@
 """Frozen layers played back in whole runs: same results as computed, and when they are not used."""
 
 import copy
+import errno
 import json
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_without_room_it_computes(tlx, tmp_path: Path) -> None:
     record = tlx.record("strategy=feature_extraction", "cache_limit=0", f"paths.cache={tmp_path / 'cache'}")
     assert not record["cache"]["used"] and "cache_limit" in record["cache"]["reasons"][0]
     assert record["status"] == "completed"
+
+
+def test_on_a_full_disk_it_computes(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(frozen_work.Writer, "add", full)
+    record = tlx.record("strategy=feature_extraction", f"paths.cache={tmp_path / 'cache'}")
+    assert record["status"] == "completed" and not record["cache"]["used"]
+    assert record["cache"]["reasons"] == ["the disk is full"]
+    assert not list((tmp_path / "cache" / "features").glob("*.draft"))
 
 
 def test_what_was_trained_once_is_never_played_back() -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,12 @@ def making(root: Path, key: str) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f"{key}.lock"):
         yield
+
+
+def remove_drafts(root: Path, keys: Iterable[str]) -> None:
+    """Remove what was written of stores that cannot be finished; call it within `making`."""
+    for key in keys:
+        shutil.rmtree(root / f"{key}.draft", ignore_errors=True)
 
 
 def clear(root: Path) -> tuple[int, int]:

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
-from tlx.cache.entries import features_folder, make_room, making
+from tlx.cache.entries import features_folder, make_room, making, remove_drafts
 from tlx.cache.key import content_key, prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples
+from tlx.errors import out_of_space
 from tlx.plan import ParameterPlan
 
 BLOCK = 32  # examples encoded together
@@ -168,7 +169,13 @@ class FrozenWork:
             missing = [b for b in boundaries if Store.open(self.root, keys[b.depth]) is None]
             if missing:
                 began = time.perf_counter()
-                self._encode(data, missing, keys, part)
+                try:
+                    self._encode(data, missing, keys, part)
+                except OSError as error:
+                    if not out_of_space(error):
+                        raise
+                    self.reasons.append("the disk is full")
+                    remove_drafts(self.root, [keys[b.depth] for b in missing])
                 self.seconds += time.perf_counter() - began
             for boundary in boundaries:
                 store = self._stores[part, boundary.depth] = Store.open(self.root, keys[boundary.depth])
@@ -194,6 +201,7 @@ class FrozenWork:
                 usable.append(boundary)
             else:
                 self.reasons.append(f"{part} needs {size / GB:.2g} GB, which cache_limit or the disk has not")
+                remove_drafts(self.root, [keys[boundary.depth]])
         if not usable:
             return
         writers = {b.depth: Writer(self.root, keys[b.depth], self.half) for b in usable}

@@ -28,7 +28,6 @@ class Writer:
         self.folder, self.draft, self.half = root / key, root / f"{key}.draft", half
         shutil.rmtree(self.draft, ignore_errors=True)
         self.draft.mkdir(parents=True)
-        self.file = (self.draft / _VALUES).open("wb")
         self.where: dict[int, tuple[int, int]] = {}
         self.shapes: dict[int, tuple[list[Shape], list[Shape]]] = {}
         self.written = 0
@@ -36,18 +35,18 @@ class Writer:
     def add(self, positions: Sequence[int], length: int, values: Sequence[Tensor], skipped: Sequence[Shape]) -> None:
         """Examples of one length: `values` are (B, …) each; `skipped` the shapes of what the frozen layers return."""
         self.shapes[length] = [tuple(v.shape[1:]) for v in values], list(skipped)
-        for row, position in enumerate(positions):
-            self.where[position] = self.written, length
-            for value in values:
-                flat = value[row].detach().cpu().contiguous().flatten()
-                data = flat.to(_HALF).view(torch.int16) if self.half else flat
-                self.written += self.file.write(data.numpy().tobytes())
+        with (self.draft / _VALUES).open("ab") as file:
+            for row, position in enumerate(positions):
+                self.where[position] = self.written, length
+                for value in values:
+                    flat = value[row].detach().cpu().contiguous().flatten()
+                    data = flat.to(_HALF).view(torch.int16) if self.half else flat
+                    self.written += file.write(data.numpy().tobytes())
 
     def readable(self) -> "Store":
         """What was added so far is all; it can be read, but is not yet in its place."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
+        with (self.draft / _VALUES).open("rb") as file:
+            os.fsync(file.fileno())
         offsets, lengths = zip(*(self.where[i] for i in range(len(self.where))), strict=True)
         np.savez(self.draft / _INDEX, offsets=np.array(offsets), lengths=np.array(lengths))
         self._describe({})
@@ -71,8 +70,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.meta = json.loads((folder / META).read_text())
         os.utime(folder / META)
-        index = np.load(folder / _INDEX)
-        self.offsets, self.lengths = index["offsets"], index["lengths"]
+        with np.load(folder / _INDEX) as index:
+            self.offsets, self.lengths = index["offsets"], index["lengths"]
         kind = np.int16 if self.meta["half"] else np.float32
         self.values = np.memmap(folder / _VALUES, dtype=kind, mode="r")
         self.width = self.values.dtype.itemsize
