@@ -119,6 +119,20 @@ def test_two_processes_train_as_one_does(plan, words: list[str], several: list[s
 
 
 @pytest.mark.slow
+def test_two_processes_train_the_tokens_that_occur_as_one_does(plan, write_texts) -> None:
+    words = ["model=tiny_text", "model.path=null", "model.tokenizer.vocab_size=300", "dataset=local_text"]
+    words += [f"dataset.path={write_texts()}", "dataset.train_size=6_per_class", "strategy=scratch"]
+    words += ["model.config.hidden_dropout_prob=0", "+model.config.attention_probs_dropout_prob=0"]
+    words += ["trainer.head_dropout=0", "trainer.max_epochs=3", "optimizer=sgd", "optimizer.lr=0.01"]
+    one, two = plan(*words, *ONE), plan(*words, *TWO)
+    do(one)
+    do(two)
+    same_to_rounding(one.folder, two.folder)
+    counts = (read_record(two.folder) or {})["counts"]
+    assert counts["embedding_rows_trained"] < counts["embedding_rows"]
+
+
+@pytest.mark.slow
 def test_a_sweep_replays_nothing(tlx) -> None:
     words = [w for w in tlx.quick if "backend" not in w]
     command = [sys.executable, "-c", "from tlx.cli import main; main()", "train", "-m", *words, *TWO]
