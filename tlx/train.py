@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from tlx import budget
-from tlx.cache.frozen_work import FollowPhases, FrozenWork, frozen_work
+from tlx.cache.follow_phases import FollowPhases
+from tlx.cache.frozen_work import FrozenWork, frozen_work
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.negative_transfer import NegativeTransferWarning

@@ -18,7 +18,6 @@ from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
 from tlx.cache.entries import features_folder, make_room, making, remove_drafts
 from tlx.cache.key import content_key, prefix_key
 from tlx.cache.store import Store, Writer
-from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples
 from tlx.errors import out_of_space
 from tlx.plan import ParameterPlan
@@ -291,18 +290,3 @@ def frozen_work(config: dict[str, Any], module: L.LightningModule, loaders: dict
     root, limit = Path(config["paths"]["cache"]), int(config["cache_limit"] * GB)
     assert isinstance(module.plan, ParameterPlan)
     return FrozenWork(module, module.plan, parts, root, config["cache"], limit, refused)
-
-
-class FollowPhases(L.Callback):
-    """Tells `FrozenWork` of each phase that training enters; after the PhaseSchedule among the callbacks."""
-
-    def __init__(self, work: FrozenWork, schedule: PhaseSchedule) -> None:
-        self.work, self.schedule = work, schedule
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.work.enter(self.schedule.phase)
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        self.work.enter(self.schedule.phase)
