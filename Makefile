@@ -3,7 +3,7 @@ PY ?= python3
 V := .venv/bin
 TLX := $(V)/tlx
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench check lock clean
+.PHONY: help setup demo test test-all bench bench-full check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,11 +28,14 @@ test: .venv/.stamp ## the default tests: offline, CPU, under 10 minutes on 2 cor
 test-all: .venv/.stamp ## the default tests and the slow ones
 	$(V)/python -m pytest -n 2 --dist worksteal -q -m 'not gpu and not network'
 
-bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, about 22 minutes; TLX_MINILM, TLX_DATA: see benchmarks/finetuning.py)
+bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, about half an hour; TLX_MINILM, TLX_DATA: see benchmarks/finetuning.py)
 	$(V)/python benchmarks/table.py
 	$(V)/python benchmarks/overhead.py
 	$(V)/python benchmarks/finetuning.py
-	$(V)/python benchmarks/frozen.py
+	$(V)/python benchmarks/frozen.py 1
+
+bench-full: bench ## the same, and whole studies with frozen layers three times
+	$(V)/python benchmarks/frozen.py 3
 
 check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .
