@@ -100,7 +100,7 @@ def same(one: Run, other: Run) -> None:
     assert states[0].keys() == states[1].keys()
     for name, tensor in states[0].items():
         torch.testing.assert_close(tensor, states[1][name], rtol=0, atol=1e-6, msg=name)
-    logits = [evaluate(run.module, run.module.task, run.loaders["selection"]).predictions()[0] for run in (one, other)]
+    logits = [evaluate(run.module, run.loaders, "selection").predictions()[0] for run in (one, other)]
     torch.testing.assert_close(*logits, rtol=0, atol=1e-5)
 
 

@@ -276,7 +276,7 @@ except RuntimeError as error:
     assert "layer group body differ between processes" in str(error)
 else:
     raise AssertionError("not seen")
-print(f"ok {trainer.global_rank}\n", end="")  # one write: two processes share the pipe
+print(f"ok {trainer.global_rank}\\n", end="")  # one write: two processes share the pipe
 """
 
 

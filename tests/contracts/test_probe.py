@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from tlx.config import composer
 from tlx.data.dataset import encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.module import score
 from tlx.seeding import seed_everything
 from tlx.sweeps.study import plan_run
-from tlx.train import assemble, evaluate, load_selected, make_trainer
+from tlx.train import assemble, load_selected, make_trainer
 
 MINILM = os.environ.get("TLX_MINILM")
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
@@ -85,7 +86,7 @@ def test_within_a_point_of_logistic_regression(dataset: str, size: list[str], tm
         eval_loader(parts["validation"], 128),
     )
     load_selected(config, module, tmp_path)
-    probe = evaluate(module, module.task, eval_loader(parts["test"], 128)).compute()["accuracy"]
+    probe = score(module, module.task, eval_loader(parts["test"], 128), forward=module).compute()["accuracy"]
 
     x = {name: np.stack([vector for vector, _ in part.examples]) for name, part in parts.items()}
     fitted = [LogisticRegression(C=c, max_iter=2000).fit(x["train"], parts["train"].labels) for c in (1, 10, 100)]

@@ -82,10 +82,10 @@ def test_a_failing_run_is_recorded_and_the_sweep_goes_on(tlx, monkeypatch: pytes
 
     load = training.load_selected
 
-    def fail_in_one_cell(config, module, best):
+    def fail_in_one_cell(config, *others):
         if config["seed"] == 1:
             raise FloatingPointError("the loss is not finite\nat step 3")
-        load(config, module, best)
+        load(config, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "load_selected", fail_in_one_cell)
