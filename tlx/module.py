@@ -12,6 +12,7 @@ from tlx.cache.frozen_work import FrozenWork
 from tlx.callbacks.phases import phase_starts
 from tlx.distributed import broadcast_buffers
 from tlx.models.backbone import Backbone
+from tlx.modes import in_eval_mode
 from tlx.plan import ParameterPlan
 from tlx.tasks.classification import Classification, ClassificationMeter
 
@@ -117,15 +118,10 @@ def score(
     module: nn.Module, task: Classification, loader: Any, forward: Callable[[Any], Tensor]
 ) -> ClassificationMeter:
     """One pass over `loader` in eval mode; the module's modes are as before afterwards."""
-    modes = [(m, m.training) for m in module.modules()]
     device = next(module.parameters()).device
     meter = task.meter()
-    module.eval()
-    try:
+    with in_eval_mode(module):
         for batch in loader:
             batch = {k: v.to(device) for k, v in batch.items()}
             meter.update(forward(batch), batch)
-    finally:
-        for part, training in modes:
-            part.training = training
     return meter

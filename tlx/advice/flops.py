@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
 from tlx.plan import apply_phase
 
@@ -19,12 +20,10 @@ def flops_per_example(module: TransferModule, batch: dict[str, Tensor], phase: i
     """
     assert module.plan is not None
     before = [(p, p.requires_grad) for p in module.parameters()]
-    modes = [(m, m.training) for m in module.modules()]
     batch = {name: value.to(module.device) for name, value in batch.items()}
-    module.eval()
     try:
         # The plain kernel: torch does not count the fused one of CPUs.
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        with in_eval_mode(module), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             if phase is None:
                 with torch.no_grad():
                     module(batch)
@@ -35,8 +34,6 @@ def flops_per_example(module: TransferModule, batch: dict[str, Tensor], phase: i
         module.zero_grad(set_to_none=True)
         for parameter, allowed in before:
             parameter.requires_grad_(allowed)
-        for part, training in modes:
-            part.training = training
     return counter.get_total_flops() / len(batch["label"])
 
 

@@ -20,6 +20,7 @@ from tlx.cache.key import content_key, prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.data.loaders import Examples
 from tlx.errors import out_of_space
+from tlx.modes import in_eval_mode
 from tlx.plan import ParameterPlan
 
 BLOCK = 32  # examples encoded together
@@ -68,6 +69,7 @@ class FrozenWork:
         self.seconds = self.seconds_alone = 0.0
         self.difference = 0.0
         self._boundaries: dict[int, Boundary] | None = None
+        self._tensors: dict[str, str] = {}  # hash of each frozen layer group, which does not change
         self._stores: dict[tuple[str, int], Store | None] = {}
 
     def prepare(self, parts: Iterable[str]) -> None:
@@ -191,13 +193,15 @@ class FrozenWork:
         about = {"part": part, "examples": len(data), "mode": self.mode, "seconds": 0.0}
         usable: list[Boundary] = []
         padding: dict[int, dict[str, Any]] = {}
+        needed = 0
         for boundary in boundaries:
             writer = Writer(self.root, keys[boundary.depth], self.half)
             size, padding[boundary.depth] = self._try(data, boundary, writer)
             if padding[boundary.depth]["padding"] is None:
                 writer.finish(about | {"boundary": boundary.entry} | padding[boundary.depth])
-            elif make_room(self.root, size, self.limit):
+            elif make_room(self.root, needed + size, self.limit):
                 usable.append(boundary)
+                needed += size
             else:
                 self.reasons.append(f"{part} needs {size / GB:.2g} GB, which cache_limit or the disk has not")
                 remove_drafts(self.root, [keys[boundary.depth]])
@@ -246,7 +250,7 @@ class FrozenWork:
         return size, {"padding": None, "difference": min(differences.values())}
 
     def _key(self, depth: int, *further: object) -> str:
-        return prefix_key(self.module, self.plan, depth, self.mode, BLOCK, *further)
+        return prefix_key(self.module, self.plan, depth, self._tensors, self.mode, BLOCK, *further)
 
     def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
         batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])
@@ -255,14 +259,8 @@ class FrozenWork:
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
         """The module in eval mode, without gradients and without drawing random numbers of the run."""
-        modes = [(m, m.training) for m in self.module.modules()]
-        self.module.eval()
-        try:
-            with torch.no_grad(), torch.random.fork_rng():
-                yield
-        finally:
-            for part, training in modes:
-                part.training = training
+        with in_eval_mode(self.module), torch.no_grad(), torch.random.fork_rng():
+            yield
 
 
 def _blocks(data: Examples, chosen: Iterable[int]) -> list[tuple[int, list[int]]]:

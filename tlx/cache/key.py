@@ -15,19 +15,25 @@ from tlx.data.loaders import Examples
 from tlx.plan import ParameterPlan
 
 
-def prefix_key(module: nn.Module, plan: ParameterPlan, depth: int, *further: object) -> str:
+def prefix_key(module: nn.Module, plan: ParameterPlan, depth: int, known: dict[str, str], *further: object) -> str:
     """Hash of all that decides what enters the layer groups from `depth` up, and of what `further` there is.
 
     That is: tensors of the groups below; the code and settings of every module that is not above; the versions of the
-    libraries, the number of threads and the kind of device, which decide the last bits.
+    libraries, the number of threads and the kind of device, which decide the last bits. `known` keeps the hash of each
+    group's tensors for the next call: a network is large, and what is frozen does not change.
     """
     groups = [group for group in plan.groups if group.depth < depth]
     above = {name for group in plan.groups if group.depth >= depth for name in group.modules}
     state = dict(module.named_parameters()) | dict(module.named_buffers())
     digest = hashlib.sha256()
-    for name in (n for group in groups for n in (*group.parameters, *group.buffers)):
-        _feed(digest, name)
-        _feed(digest, state[name])
+    for group in groups:
+        if group.name not in known:
+            tensors = hashlib.sha256()
+            for name in (*group.parameters, *group.buffers):
+                _feed(tensors, name)
+                _feed(tensors, state[name])
+            known[group.name] = tensors.hexdigest()
+        _feed(digest, known[group.name])
     for name, part in module.named_modules():
         if name and name not in above:
             _feed(digest, [name, *_behaviour(part)])

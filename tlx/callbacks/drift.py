@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tlx.callbacks.phases import Groups, listed
 from tlx.layer_groups import LayerGroup
+from tlx.modes import in_eval_mode
 
 
 def gram(activations: Tensor) -> Tensor:
@@ -132,16 +133,10 @@ class DriftMeter(L.Callback):
 
     @torch.no_grad()
     def _grams(self, module: L.LightningModule) -> dict[str, Tensor]:
-        modes = [(m, m.training) for m in module.modules()]
-        module.eval()
         batch = {k: v.to(module.device) for k, v in self.batch.items()} if isinstance(self.batch, dict) else self.batch
         mask = batch.get("attention_mask") if isinstance(batch, dict) else None
-        try:
-            with _last_grams(module, self._parts, mask) as grams:
-                self.forward(module, batch)
-        finally:
-            for part, training in modes:
-                part.training = training
+        with in_eval_mode(module), _last_grams(module, self._parts, mask) as grams:
+            self.forward(module, batch)
         return {name: grams[name].cpu() for name in self._parts if name in grams}
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tlx.errors import UserError, unknown
 from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone
 from tlx.models.weights import read_state_dict
+from tlx.modes import in_eval_mode
 from tlx.names import resolve
 
 MODALITIES = ("text", "image", "audio")
@@ -103,14 +104,8 @@ class ModuleBackbone(Backbone):
         """The features' width, from one example without content; the network's modes and buffers stay as they were."""
         raw = _empty_example(self.modality, self.preprocessing)
         batch = self.preprocessing.collate([self.preprocessing.encode(raw)])
-        modes = [(m, m.training) for m in self.network.modules()]
-        self.network.eval()
-        try:
-            with torch.no_grad():
-                return self._vectors(batch).shape[1]
-        finally:
-            for part, training in modes:
-                part.training = training
+        with in_eval_mode(self.network), torch.no_grad():
+            return self._vectors(batch).shape[1]
 
 
 def image_features(module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
