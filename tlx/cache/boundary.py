@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils.hooks import RemovableHandle
 
 from tlx.layer_groups import LayerGroup
 
@@ -39,7 +40,18 @@ class Boundary:
 
 
 class _Reached(Exception):
-    pass
+    """No error: ends a forward pass at the boundary."""
+
+
+def _until_reached(forward: Forward, batch: dict[str, Tensor], handles: Sequence[RemovableHandle]) -> None:
+    """A forward pass that ends where one of the hooks behind `handles` raises `_Reached`; they are removed after it."""
+    try:
+        forward(batch)
+    except _Reached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def find_boundary(
@@ -91,13 +103,7 @@ def find_boundary(
             part.register_forward_pre_hook(enter(name), with_kwargs=True),
             part.register_forward_hook(leave(name)),
         ]
-    try:
-        forward(batch)
-    except _Reached:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
+    _until_reached(forward, batch, handles)
     # What has no row per example (positions, a position bias) does not come from the examples: it is computed anew.
     shared = {c.module for c in skipped if any(isinstance(o, _Outline) and not o.per_example for o in c.leaves)}
     skipped = [call for call in skipped if call.module not in shared]
@@ -159,13 +165,7 @@ def captured(
         handles.append(part.register_forward_pre_hook(enter(boundary), with_kwargs=True))
     for name in {call.module for boundary in boundaries for call in boundary.skipped}:
         handles.append(module.get_submodule(name).register_forward_hook(leave(name)))
-    try:
-        forward(batch)
-    except _Reached:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
+    _until_reached(forward, batch, handles)
     result = {}
     for boundary in boundaries:
         calls = {name: iter(values) for name, values in outputs.items()}
@@ -189,12 +189,7 @@ def entering(
 
     with _skipping(module, boundary, batch, shapes):
         handle = module.get_submodule(boundary.entry).register_forward_pre_hook(hook, with_kwargs=True)
-        try:
-            forward(batch)
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
+        _until_reached(forward, batch, [handle])
     return found[0]
 
 
