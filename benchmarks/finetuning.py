@@ -19,7 +19,8 @@ import tempfile
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -86,35 +87,35 @@ class Watch(L.Callback):
         self.clock.step(batch)
 
 
-def planned(strategy: str, seed: int, folder: Path) -> Planned:
-    """The run of `tlx train` that is measured."""
-    words = [f"strategy={strategy}", "model=minilm", f"model.path={MINILM}", "dataset=trec", f"dataset.path={DATA}"]
-    words += [f"trainer.batch_size={BATCH}", "trainer.threads=1", "trainer.checkpoint_seconds=3600", f"seed={seed}"]
-    words += [f"paths.{name}={folder / name}" for name in ("runs", "registry", "cache")]
+def planned(words: Sequence[str], seed: int, folder: Path) -> Planned:
+    """The run of `tlx train` with these words, MiniLM and TREC."""
+    given = ["model=minilm", f"model.path={MINILM}", "dataset=trec", f"dataset.path={DATA}", f"seed={seed}"]
+    given += [f"trainer.batch_size={BATCH}", "trainer.threads=1"]
+    given += [f"paths.{name}={folder / name}" for name in ("runs", "registry", "cache")]
     with composer() as compose:
-        return plan_run(compose(words))
+        return plan_run(compose([*given, *words]))
 
 
 def tlx_train(strategy: str) -> Callable[[Clock, int, Path], None]:
     """`tlx train` with this strategy: its own config, Trainer, callbacks and record."""
 
     def train(clock: Clock, seed: int, folder: Path) -> None:
-        do(planned(strategy, seed, folder), [Watch(clock)])
+        do(planned([f"strategy={strategy}", "trainer.checkpoint_seconds=3600"], seed, folder), [Watch(clock)])
 
     return train
 
 
-def examples(seed: int, folder: Path) -> Examples:
-    """TREC's training part as tlx encodes it."""
-    dataset: Dataset = instantiate(planned("full", seed, folder).config["dataset"], "dataset")
+def examples(seed: int, folder: Path, words: Sequence[str] = ()) -> Examples:
+    """The training part of TREC as tlx encodes it for the run with these words."""
+    dataset: Dataset = instantiate(planned(words, seed, folder).config["dataset"], "dataset")
     part = dataset.load(seed, folder / "cache").train
     preprocessing = TextPreprocessing(transformers.AutoTokenizer.from_pretrained(MINILM), 128)
     return Examples(encode(part, preprocessing), part.labels, preprocessing)
 
 
-def batches(seed: int, folder: Path) -> DataLoader:
-    """The batches of tlx's first epoch, as the arguments of a network of transformers."""
-    data = examples(seed, folder)
+def batches(seed: int, folder: Path, words: Sequence[str] = ()) -> DataLoader:
+    """The batches of tlx's epochs, one epoch a pass, as the arguments of a network of transformers."""
+    data = examples(seed, folder, words)
     lengths = [data.preprocessing.length(example) for example in data.examples]
 
     def collate(items: list[tuple]) -> dict[str, torch.Tensor]:
@@ -218,8 +219,8 @@ RATIOS = [("tlx", name) for name in ("bare loop", "plain Lightning", "Hugging Fa
 STEP_COSTS = [("tlx discriminative", "tlx"), ("tlx mixout", "tlx")]
 
 
-def window(name: str, seed: int, folder: Path) -> dict[str, float]:
-    """One window of a row, in a process forked from this one, which has done the imports and nothing else."""
+def alone(name: str, measure: Callable[[], Any]) -> Any:
+    """What a row's measurement gives, in a process forked from this one, which has only done the imports."""
     fork = multiprocessing.get_context("fork")
     receive, send = fork.Pipe(duplex=False)
 
@@ -229,11 +230,7 @@ def window(name: str, seed: int, folder: Path) -> dict[str, float]:
         transformers.utils.logging.disable_progress_bar()
         warnings.simplefilter("ignore")
         quiet_lightning()
-        clock = Clock()
-        try:
-            ROWS[name][0](clock, seed, folder)
-        except Enough:
-            send.send(clock.found())
+        send.send(measure())
 
     process = fork.Process(target=child)
     process.start()
@@ -241,9 +238,23 @@ def window(name: str, seed: int, folder: Path) -> dict[str, float]:
     try:
         return receive.recv()
     except EOFError:
-        sys.exit(f"{name} ended before its window did; see above.")
+        sys.exit(f"{name} ended without a result; see above.")
     finally:
         process.join()
+
+
+def window(name: str, seed: int, folder: Path) -> dict[str, float]:
+    """One window of a row.
+
+    Raises:
+        RuntimeError: the row's training ended before its window did.
+    """
+    clock = Clock()
+    try:
+        ROWS[name][0](clock, seed, folder)
+    except Enough:
+        return clock.found()
+    raise RuntimeError(f"{name} ended before its window did.")
 
 
 def measure(names: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
@@ -251,7 +262,7 @@ def measure(names: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
     for seed in range(REPEATS):
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
-                yield name, window(name, seed, Path(folder))
+                yield name, alone(name, partial(window, name, seed, Path(folder)))
 
 
 def spread(values: list[float], digits: int) -> str:

@@ -9,26 +9,19 @@ The environment names what it needs, as for `benchmarks/finetuning.py`.
 """
 
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
-import transformers
-from finetuning import BATCH, DATA, LR, MINILM, network, spread
+from finetuning import DATA, LR, MINILM, alone, batches, network, planned, spread
 
-from tlx.config import composer
 from tlx.data.loaders import eval_loader
-from tlx.data.sampling import EpochBatchSampler
-from tlx.quiet import quiet_lightning
-from tlx.sweeps.study import plan_run
 from tlx.sweeps.worker import do
 from tlx.train import assemble, make_loaders
 
@@ -44,18 +37,10 @@ PARTIAL = [
 ]
 GRADUAL = ["strategy=gradual_unfreezing", "strategy.freezing.groups_per_phase=3", "trainer.max_epochs=12", *FEW]
 GRADUAL += ["strategy.freezing.epochs_per_phase=3"]
-# What a plain loop trains in these: prefixes of parameter names, phase by phase, and the epochs of each phase.
+# What a plain loop trains in these: prefixes of parameter names, phase by phase.
 HEAD = ("classifier", "bert.pooler")
 TOP = [(*HEAD, *(f"bert.encoder.layer.{i}." for i in range(lowest, 6))) for lowest in (5, 4, 3, 2, 1, 0)]
 EVERYTHING = ("",)
-
-
-def planned(folder: Path, words: Sequence[str], seed: int = 0) -> Any:
-    """The run of `tlx train` with these words."""
-    given = ["model=minilm", f"model.path={MINILM}", "dataset=trec", f"dataset.path={DATA}", "trainer.threads=1"]
-    given += [f"paths.{name}={folder / name}" for name in ("runs", "registry", "cache")]
-    with composer() as compose:
-        return plan_run(compose([*given, f"trainer.batch_size={BATCH}", f"seed={seed}", *words]))
 
 
 def tlx_runs(words: Sequence[str], seeds: int = 1, again: bool = False) -> Callable[[Path], float]:
@@ -63,8 +48,8 @@ def tlx_runs(words: Sequence[str], seeds: int = 1, again: bool = False) -> Calla
 
     def measure(folder: Path) -> float:
         if again:
-            do(planned(folder, [*words, "study=before"]), [])
-        runs = [planned(folder, words, seed) for seed in range(seeds)]
+            do(planned([*words, "study=before"], 0, folder), [])
+        runs = [planned(words, seed, folder) for seed in range(seeds)]
         began = time.perf_counter()
         for run in runs:
             do(run, [])
@@ -73,33 +58,20 @@ def tlx_runs(words: Sequence[str], seeds: int = 1, again: bool = False) -> Calla
     return measure
 
 
-def batches(folder: Path, words: Sequence[str], seed: int, epochs: int) -> Iterator[dict[str, torch.Tensor]]:
-    """The batches of tlx, as the arguments of a network of transformers."""
-    config = planned(folder, words, seed).config
-    data, module = assemble(config)
-    examples = make_loaders(config, data, module)["train"].dataset
-    lengths = [examples.preprocessing.length(example) for example in examples.examples]
-    sampler = EpochBatchSampler(len(examples), BATCH, seed, lengths)
-    for _ in range(epochs):
-        for keys in sampler:
-            batch = examples.collate([examples[key] for key in keys])
-            del batch["index"]
-            yield batch | {"labels": batch.pop("label")}
-
-
 def plain_loop(
-    words: Sequence[str], phases: Sequence[tuple[tuple[str, ...], int]], steps: int | None = None, times: float = 1
+    words: Sequence[str], phases: Sequence[tuple[str, ...]], epochs: int, steps: int | None = None, times: float = 1
 ) -> Callable[[Path], float]:
-    """Seconds of a plain loop that trains, with fused AdamW, what each phase names for its epochs.
+    """Seconds of a plain loop that trains, with fused AdamW, what each phase names for so many epochs.
 
-    With `steps` it stops there, and what it took is scaled to the whole and multiplied by `times`.
+    With `steps` each phase stops there, and what it took is scaled to the whole and multiplied by `times`.
     """
 
     def measure(folder: Path) -> float:
-        given = list(batches(folder, words, 0, phases[0][1]))
+        loader = batches(0, folder, words)
+        given = [batch for _ in range(epochs) for batch in loader]
         model = network()
         done = seconds = 0.0
-        for prefixes, epochs in phases:
+        for prefixes in phases:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(name.startswith(prefixes))
             optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], LR, fused=True)
@@ -110,7 +82,6 @@ def plain_loop(
                 optimizer.zero_grad()
                 done += 1
             seconds += time.perf_counter() - began
-            assert epochs == phases[0][1]
         return seconds * len(phases) * len(given) / done * times
 
     return measure
@@ -118,7 +89,7 @@ def plain_loop(
 
 def encoding(folder: Path) -> float:
     """Seconds of one pass of the frozen network over everything that a probe study sees: the least it can take."""
-    config = planned(folder, PROBE).config
+    config = planned(PROBE, 0, folder).config
     data, module = assemble(config)
     parts = make_loaders(config, data, module)
     began = time.perf_counter()
@@ -135,13 +106,13 @@ ROWS: dict[str, Callable[[Path], float]] = {
     "probes, tlx, features kept before": tlx_runs(PROBE, SEEDS, again=True),
     "probes, tlx, encoded in bfloat16": tlx_runs([*PROBE, "cache=bf16"], SEEDS),
     "probes, one pass of the encoder": encoding,
-    "probes, plain loop ≈": plain_loop(PROBE, [(HEAD[:1], PROBE_EPOCHS)], STEPS, SEEDS),
+    "probes, plain loop ≈": plain_loop(PROBE, [HEAD[:1]], PROBE_EPOCHS, STEPS, SEEDS),
     "partial, tlx": tlx_runs(PARTIAL),
     "partial, tlx, cache=off": tlx_runs([*PARTIAL, "cache=off"]),
-    "partial, plain loop": plain_loop(PARTIAL, [(TOP[1], 5)]),
+    "partial, plain loop": plain_loop(PARTIAL, [TOP[1]], 5),
     "gradual, tlx": tlx_runs(GRADUAL),
     "gradual, tlx, cache=off": tlx_runs([*GRADUAL, "cache=off"]),
-    "gradual, plain loop": plain_loop(GRADUAL, [(HEAD, 3), (TOP[2], 3), (TOP[5], 3), (EVERYTHING, 3)]),
+    "gradual, plain loop": plain_loop(GRADUAL, [HEAD, TOP[2], TOP[5], EVERYTHING], 3),
 }
 RATIOS = [
     ("probes, plain loop ≈", "probes, tlx"),
@@ -155,30 +126,6 @@ RATIOS = [
 ]
 
 
-def alone(name: str, folder: Path) -> float:
-    """A row's seconds, in a process forked from this one."""
-    fork = multiprocessing.get_context("fork")
-    receive, send = fork.Pipe(duplex=False)
-
-    def child() -> None:
-        torch.set_num_threads(1)
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        warnings.simplefilter("ignore")
-        quiet_lightning()
-        send.send(ROWS[name](folder))
-
-    process = fork.Process(target=child)
-    process.start()
-    send.close()
-    try:
-        return receive.recv()
-    except EOFError:
-        sys.exit(f"{name} ended without a result; see above.")
-    finally:
-        process.join()
-
-
 def main() -> None:
     """Print medians and ranges; write benchmarks/frozen.json."""
     if not (MINILM / "config.json").is_file() or not DATA.is_dir():
@@ -189,7 +136,7 @@ def main() -> None:
     for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS):
         for name, seconds in found.items():
             with tempfile.TemporaryDirectory() as folder:
-                seconds.append(alone(name, Path(folder)))
+                seconds.append(alone(name, partial(ROWS[name], Path(folder))))
             print(f"{name}: {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
     print(f"seconds, {os.cpu_count()} cores, one thread, median (range) of {len(found['probes, tlx'])}")
     for name, seconds in found.items():
