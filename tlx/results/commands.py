@@ -27,6 +27,7 @@ LEFT_OUT: tuple[str, ...] = (
     "register",
     "skip_if",
     "keep_checkpoints",
+    "cache_limit",
     "model.lr",
     "model.pretrain",
     "strategy.lr",

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     import optuna
 
 # What changes no result, or only by luck.
-NEVER = ("hydra", "paths", "study", "register", "force", "profile", "logger", "experiment", "keep_checkpoints")
+NEVER = (
+    "hydra",
+    "paths",
+    "study",
+    "register",
+    "force",
+    "profile",
+    "cache_limit",
+    "logger",
+    "experiment",
+    "keep_checkpoints",
+)
 LUCK = ("dataset.split_seed", "dataset.subset_seed")
 
 
