@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -53,6 +54,10 @@ class TransferModule(L.LightningModule):
     def logits(self, batch: dict[str, Tensor], part: str) -> Tensor:
         """What `forward` gives for a batch of the run's `part`, without computing again what is frozen and known."""
         return self(batch) if self.frozen_work is None else self.frozen_work.logits(batch, part)
+
+    def features(self, part: str) -> Tensor | None:
+        """(n, D): what enters the head for each example of the run's `part`, where all below it is frozen and known."""
+        return None if self.frozen_work is None else self.frozen_work.entering(part, "task")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = self.task.loss(self.logits(batch, "train"), batch)
@@ -111,6 +116,16 @@ class TransferModule(L.LightningModule):
             raise RuntimeError("the checkpoint does not hold the tensors that this run trains")
         if self.base and checkpoint["base"] and checkpoint["base"] != self.base:
             raise RuntimeError("the checkpoint goes with other frozen weights than those that this run has loaded")
+
+
+@torch.no_grad()
+def known_score(task: Classification, features: Tensor, labels: np.ndarray) -> ClassificationMeter:
+    """What `score` finds, from the features (n, D) that enter the head."""
+    meter = task.meter()
+    with in_eval_mode(task):
+        logits = task(features.to(task.linear.weight.device))
+    meter.update(logits, {"label": torch.from_numpy(labels), "index": torch.arange(len(labels))})
+    return meter
 
 
 @torch.no_grad()

@@ -183,6 +183,18 @@ def apply_modes(module: nn.Module, plan: ParameterPlan, phase: int) -> None:
             modules[name].training = group.name in trainable
 
 
+def share_frozen(module: nn.Module, other: nn.Module, plan: ParameterPlan) -> None:
+    """Let the tensors that no phase trains be those of `other`, where they are equal: one copy for both."""
+    theirs = dict(other.named_parameters()) | dict(other.named_buffers())
+    ours = dict(module.named_parameters()) | dict(module.named_buffers())
+    for group in plan.groups:
+        if group.name in plan.ever_trainable:
+            continue
+        for name in (*group.parameters, *group.buffers):
+            if name in theirs and torch.equal(ours[name], theirs[name]):
+                ours[name].data = theirs[name].data
+
+
 def frozen_hash(module: nn.Module, plan: ParameterPlan) -> str:
     """SHA-256 over the parameters and buffers of the groups that no phase trains (names, shapes and bytes)."""
     digest = hashlib.sha256()

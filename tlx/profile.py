@@ -3,6 +3,8 @@
 import functools
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning.pytorch.profilers import Profiler
@@ -74,6 +76,17 @@ class TimeProfile(Profiler):
         if _ENDS.fullmatch(action_name):
             self._close(_VALIDATION)
         self._switch()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count what is done in this context as this part, where no Trainer says what it does."""
+        self._open.append((name, name))
+        self._switch()
+        try:
+            yield
+        finally:
+            self._close(name)
+            self._switch()
 
     def _close(self, action: str) -> None:
         """Close an action, and with it what an exception left open within it."""

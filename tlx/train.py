@@ -1,22 +1,28 @@
 """One run, readable aloud: config -> data -> backbone -> strategy -> fit -> evaluate -> record."""
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric import Fabric
 from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
 
 from tlx import budget
 from tlx.cache.follow_phases import FollowPhases
 from tlx.cache.frozen_work import FrozenWork, frozen_work
-from tlx.callbacks.divergence import StopOnDivergence
+from tlx.callbacks.divergence import Diverged, StopOnDivergence
+from tlx.callbacks.forgetting import ForgettingMeter
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
+from tlx.callbacks.progress import Listener
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.compact import CompactTable, compact_table
 from tlx.data.dataset import Data, Dataset, encode
@@ -28,8 +34,10 @@ from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
 from tlx.measures import Measures
 from tlx.models.build import build_backbone
-from tlx.module import TransferModule, score
-from tlx.plan import frozen_hash
+from tlx.module import TransferModule, known_score, score
+from tlx.plan import frozen_hash, share_frozen
+from tlx.probes.probe import Probe, make_probe
+from tlx.probes.together import train_together
 from tlx.profile import TimeProfile
 from tlx.quiet import quiet_lightning
 from tlx.ranks import Followers
@@ -43,6 +51,33 @@ from tlx.strategies.lora import merge_adapters
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification, ClassificationMeter
 from tlx.tasks.metrics import direction, directions
+
+
+@dataclass
+class Run:
+    """A run between its parts: what `begin` made for its training and for `finish`.
+
+    `best` is the part of the module's state that validation chose, where it is not in a checkpoint.
+    """
+
+    config: dict[str, Any]
+    folder: Path
+    record: Recording
+    data: Data
+    module: TransferModule
+    loaders: dict[str, Any]
+    sealed: Sealed
+    compact: CompactTable | None
+    work: FrozenWork
+    meter: ForgettingMeter | None
+    measures: Measures
+    before: dict[str, float]
+    further: dict[str, float]
+    watch: NegativeTransferWarning
+    earlier: Path | None
+    profile: TimeProfile | None
+    best: dict[str, Tensor] | None = None
+    error: Diverged | None = None
 
 
 def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = ()) -> dict[str, Any]:
@@ -60,92 +95,203 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         Recording(config, folder) as record,
         Followers(config, folder) as followers,
     ):
-        quiet_lightning()
-        set_threads(config["trainer"]["threads"])
-        seed_everything(config["seed"])
-        data, module = assemble(config)
-        loaders = make_loaders(config, data, module)
-        compact = compact_table(config, module, loaders)
-        task, plan = module.task, module.plan
-        assert plan is not None
-        module.frozen_work = work = frozen_work(config, module, loaders)
-        loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
-        module.base = frozen_hash(module, plan)
-        record.describe(module, data, frozen=module.base)
-        record.counts |= compact.counts if compact else {}
-
-        meter = source_meter(config, module)
-        earlier = resume_point(folder / "checkpoints")
-        profile = TimeProfile() if config["profile"] else None
-        point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption, profile)
-        monitor = config["dataset"]["monitor"]
-        watch = NegativeTransferWarning(
-            f"val/{monitor}",
-            scratch_curves(config, folder, f"val/{monitor}"),
-            higher_is_better=direction(monitor) == "higher",
-        )
-        parts = [*callbacks, *([meter] if meter else []), watch, point]
-        trainer = make_trainer(config, folder, parts, work=work, profile=profile)
-        device = trainer.strategy.root_device
-        measures = Measures(config, module, loaders)
-        with moved(module, device):
-            work.prepare(("train", "validation"))
-            before = evaluate(module, loaders, "validation")
-            if meter is not None:
-                meter.measure_before(module)
-            further = measures.before(module)
-        watch.untrained = before.compute()[monitor]
-        record.resumes(earlier)
-        trained = copy.deepcopy(module) if is_sharded(config) else module
-        try:
-            with followers.training(earlier), compact or nullcontext():
-                trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
-                bring_together(trained, module)
-        finally:
-            record.seconds["train"] = point.seconds
-            if profile:
-                record.seconds["profile"] = profile.seconds()
-        record.trained(trainer)
-        record.details["warnings"] = watch.messages
-        sealed.open()
-        work.finish()
-
-        record.keep_last(module)
-        load_selected(config, module, folder, compact)
-        record.check_frozen(frozen_hash(module, plan))
-        adapter = config["strategy"]["adapter"]
-        if adapter and adapter["merge"]:
-            merge_adapters(module.eval(), next(iter(loaders["validation"])))
-            module.frozen_work = None  # it knows the network as it was
-        with record.clock("evaluate"), moved(module, device):
-            validation = evaluate(module, loaders, "validation")
-            test = evaluate(module, loaders, "test")
-            forgotten = meter.measure_after(module) if meter is not None else {}
-        with record.clock("measure"), moved(module, device):
-            further |= measures.after(module, test.compute())
-            record.cost |= measures.cost(module, trainer.global_step)
-
-        record.add_metrics("before/val", before.compute())
-        record.add_metrics("val", validation.compute())
-        record.add_metrics("test", test.compute())
-        if meter is not None:
-            record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
-            record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
-            record.add_metrics("forgetting", forgotten)
-        record.metrics |= further
-        record.directions = directions(task.metric_names)
-        record.played_back(work)
-        record.keep(module, test, data)
-        if config["register"]:
-            card = {
-                "model": {k: v for k, v in config["model"].items() if k != "pretrain"},
-                "dataset": config["dataset"],
-                "labels": list(data.spec.label_names),
-                "metrics": {n: v for n, v in record.metrics.items() if n.startswith(("val/", "test/"))},
-                "run": record.identity,
-            }
-            entries.add(Path(config["paths"]["registry"]), config["register"], module, card)
+        one = begin(config, folder, record)
+        probe = as_probe(one, callbacks)
+        if probe is not None:
+            fit_heads([one], [probe])
+        else:
+            fit(one, callbacks, interruption, followers)
+        finish(one)
     return record.written
+
+
+def run_together(runs: Sequence[tuple[dict[str, Any], Path]], callbacks: Sequence[Sequence[L.Callback]]) -> None:
+    """Do runs that differ in seeds, learning rates and weight decays alone; `callbacks` has those of each.
+
+    Those of which nothing but the head is trained, on features that are kept, are trained in the same steps. Each has a
+    record of its own, and what it would have had alone but for the last bits of sums.
+
+    Raises:
+        Exception: what ended the first of those that failed; the others have their results nevertheless.
+        Interrupted: a signal asked the runs to leave. Heads begin anew the next time: they are trained within seconds.
+    """
+    failed: list[Exception] = []
+    with Interruption() as interruption, ExitStack() as records:
+        begun: list[Run] = []
+        probes: list[Probe] = []
+        for (config, folder), own in zip(runs, callbacks, strict=True):
+            record = records.enter_context(Recording(config, folder))
+            with record.working(), ended_by_itself(record, failed):
+                one = begin(config, folder, record, share=begun[0].module if begun else None)
+                probe = as_probe(one, own, probes)
+                if probe is not None:
+                    begun.append(one)
+                    probes.append(probe)
+                else:
+                    fit(one, own, interruption, Followers(config, folder))
+                    finish(one)
+        fit_heads(begun, probes)
+        for one in begun:
+            with one.record.working(), ended_by_itself(one.record, failed):
+                finish(one)
+            one.record.end()
+    if failed:
+        raise failed[0]
+
+
+@contextmanager
+def ended_by_itself(record: Recording, failed: list[Exception]) -> Iterator[None]:
+    """What fails in this context ends its own run and is added to `failed`; the others go on."""
+    try:
+        yield
+    except Exception as error:
+        failed.append(error)
+        record.end(error)
+
+
+def begin(config: dict[str, Any], folder: Path, record: Recording, share: TransferModule | None = None) -> Run:
+    """Prepare a run, and measure what there is to be measured before its training.
+
+    Where the frozen tensors are those of the module `share`, it gets them from there.
+    """
+    quiet_lightning()
+    set_threads(config["trainer"]["threads"])
+    seed_everything(config["seed"])
+    data, module = assemble(config)
+    loaders = make_loaders(config, data, module)
+    compact = compact_table(config, module, loaders)
+    assert module.plan is not None
+    if share is not None:
+        share_frozen(module, share, module.plan)
+    module.frozen_work = work = frozen_work(config, module, loaders)
+    loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
+    module.base = frozen_hash(module, module.plan)
+    record.describe(module, data, frozen=module.base)
+    record.counts |= compact.counts if compact else {}
+
+    meter = source_meter(config, module)
+    monitor = config["dataset"]["monitor"]
+    watch = NegativeTransferWarning(
+        f"val/{monitor}",
+        scratch_curves(config, folder, f"val/{monitor}"),
+        higher_is_better=direction(monitor) == "higher",
+    )
+    measures = Measures(config, module, loaders)
+    with moved(module, device_of(config)):
+        work.prepare(("train", "validation"))
+        before = evaluate(module, loaders, "validation").compute()
+        if meter is not None:
+            meter.measure_before(module)
+        further = measures.before(module)
+    watch.untrained = before[monitor]
+    earlier = resume_point(folder / "checkpoints")
+    record.resumes(earlier)
+    profile = TimeProfile() if config["profile"] else None
+    return Run(
+        config, folder, record, data, module, loaders, sealed, compact, work, meter, measures, before, further, watch,
+        earlier, profile,
+    )  # fmt: skip
+
+
+def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, followers: Followers) -> None:
+    """Train in a Lightning Trainer, from the start or from the run's checkpoint."""
+    config, module = one.config, one.module
+    every = config["trainer"]["checkpoint_seconds"]
+    point = ResumePoint(one.folder / "checkpoints", every, interruption, one.profile)
+    parts = [*callbacks, *([one.meter] if one.meter else []), one.watch, point]
+    trainer = make_trainer(config, one.folder, parts, work=one.work, profile=one.profile)
+    trained = copy.deepcopy(module) if is_sharded(config) else module
+    loaders, earlier = one.loaders, one.earlier
+    try:
+        with followers.training(earlier), one.compact or nullcontext():
+            trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
+            bring_together(trained, module)
+    finally:
+        one.record.seconds["train"] = point.seconds
+        if one.profile:
+            one.record.seconds["profile"] = one.profile.seconds()
+    one.record.trained(trainer.global_step, trainer.current_epoch)
+
+
+def as_probe(one: Run, callbacks: Sequence[L.Callback], others: Sequence[Probe] = ()) -> Probe | None:
+    """The run's head with all that its training needs; None where a Trainer must train it."""
+    listeners = [callback for callback in callbacks if isinstance(callback, Listener)]
+    if one.earlier is not None or len(listeners) < len(callbacks):
+        return None
+    with moved(one.module, device_of(one.config)):
+        return make_probe(one.config, one.module, one.loaders, one.watch, listeners, others)
+
+
+def fit_heads(runs: Sequence[Run], probes: Sequence[Probe]) -> None:
+    """Train the heads of these runs in the same steps; each pays its part of the time."""
+    if not runs:
+        return
+    for one, probe in zip(runs, probes, strict=True):
+        probe.loggers = make_loggers(one.config, one.folder)
+    began, profile = time.perf_counter(), runs[0].profile
+    if profile:
+        profile.begin()
+    train_together(probes, profile)
+    seconds = time.perf_counter() - began
+    for one, probe in zip(runs, probes, strict=True):
+        one.record.shared_work("train", seconds, len(runs))
+        if profile:
+            one.record.seconds["profile"] = {name: s / len(runs) for name, s in profile.seconds().items()}
+        one.record.trained(probe.steps, probe.epochs)
+        one.work.hits += (probe.epochs - 1) * (len(probe.train.labels) + len(probe.validation.labels))
+        one.best, one.error = (None if probe.error else probe.best_state()), probe.error
+
+
+def finish(one: Run) -> None:
+    """Choose the weights, score them once on test, and note everything.
+
+    Raises:
+        Diverged: the loss of a head became no number.
+    """
+    config, record, module, loaders = one.config, one.record, one.module, one.loaders
+    if one.error is not None:
+        raise one.error
+    assert module.plan is not None
+    record.details["warnings"] = one.watch.messages
+    one.sealed.open()
+    one.work.finish()
+
+    record.keep_last(module)
+    load_selected(config, module, one.folder, one.compact, one.best)
+    record.check_frozen(frozen_hash(module, module.plan))
+    adapter = config["strategy"]["adapter"]
+    if adapter and adapter["merge"]:
+        merge_adapters(module.eval(), next(iter(loaders["validation"])))
+        module.frozen_work = None  # it knows the network as it was
+    device, meter = device_of(config), one.meter
+    with record.clock("evaluate"), moved(module, device):
+        validation = evaluate(module, loaders, "validation")
+        test = evaluate(module, loaders, "test")
+        forgotten = meter.measure_after(module) if meter is not None else {}
+    with record.clock("measure"), moved(module, device):
+        further = one.further | one.measures.after(module, test.compute())
+        record.cost |= one.measures.cost(module, record.counts["steps"])
+
+    record.add_metrics("before/val", one.before)
+    record.add_metrics("val", validation.compute())
+    record.add_metrics("test", test.compute())
+    if meter is not None:
+        record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
+        record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
+        record.add_metrics("forgetting", forgotten)
+    record.metrics |= further
+    record.directions = directions(module.task.metric_names)
+    record.played_back(one.work)
+    record.keep(module, test, one.data)
+    if config["register"]:
+        card = {
+            "model": {k: v for k, v in config["model"].items() if k != "pretrain"},
+            "dataset": config["dataset"],
+            "labels": list(one.data.spec.label_names),
+            "metrics": {n: v for n, v in record.metrics.items() if n.startswith(("val/", "test/"))},
+            "run": record.identity,
+        }
+        entries.add(Path(config["paths"]["registry"]), config["register"], module, card)
 
 
 def follow(
@@ -281,13 +427,21 @@ def make_trainer(
 
 
 def load_selected(
-    config: dict[str, Any], module: TransferModule, folder: Path, compact: CompactTable | None = None
+    config: dict[str, Any],
+    module: TransferModule,
+    folder: Path,
+    compact: CompactTable | None = None,
+    best: dict[str, Tensor] | None = None,
 ) -> None:
-    """Put the weights of the best checkpoint on validation into the module; selection=last leaves the last ones.
+    """Put the weights that were best on validation into the module; selection=last leaves the last ones.
 
-    `compact` is what the embedding table was while the checkpoint was made.
+    They are `best`, or those of the checkpoint; `compact` is what the embedding table was while that was made.
     """
-    if config["selection"] == "best":
+    if config["selection"] == "last":
+        return
+    if best is not None:
+        module.load_state_dict(best, strict=False)
+    else:
         state = torch.load(folder / "checkpoints" / BEST, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(compact.whole_state(state) if compact else state, strict=False)
 
@@ -303,8 +457,16 @@ def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
 
 
 def evaluate(module: TransferModule, loaders: dict[str, Any], part: str) -> ClassificationMeter:
-    """One pass over a part in eval mode, without gradients."""
-    return score(module, module.task, loaders[part], forward=lambda batch: module.logits(batch, part))
+    """One pass over a part in eval mode, without gradients; from the head on where its features are kept."""
+    features = module.features(part)
+    if features is None:
+        return score(module, module.task, loaders[part], forward=lambda batch: module.logits(batch, part))
+    return known_score(module.task, features, loaders[part].dataset.labels)
+
+
+def device_of(config: dict[str, Any]) -> torch.device:
+    """Where this process computes: its first device of the kind that the config names."""
+    return Fabric(accelerator=config["trainer"]["accelerator"], devices=1).device
 
 
 def set_threads(threads: int | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tlx.sweeps.jobs import Job
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import NOT_BEGUN, Place
 
@@ -127,7 +128,7 @@ def test_what_is_asked_of_slurm(cluster: Path, monkeypatch: pytest.MonkeyPatch) 
     backend = on_slurm.SlurmBackend(options, None, configs, Place(threads=4, cwd=str(cluster)))
     assert backend.slots == 3
     for run in runs:
-        backend.start(run)
+        backend.start(Job((run,)))
     assert backend.poll(0) == []
     batch = (cluster / "batch").read_text()
     for line in (

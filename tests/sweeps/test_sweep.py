@@ -26,7 +26,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         with Recording(config, folder):
             configs.append(config)
 
+    def run_together(runs: Any, callbacks: Any) -> None:
+        for config, folder in runs:
+            run(config, folder)
+
     monkeypatch.setattr(training, "run", run)
+    monkeypatch.setattr(training, "run_together", run_together)
     return configs
 
 

@@ -71,6 +71,7 @@ class FrozenWork:
         self._boundaries: dict[int, Boundary] | None = None
         self._tensors: dict[str, str] = {}  # hash of each frozen layer group, which does not change
         self._stores: dict[tuple[str, int], Store | None] = {}
+        self._whole: dict[str, Tensor] = {}  # what `entering` has read
 
     def prepare(self, parts: Iterable[str]) -> None:
         """Make what these parts will need, before training changes how the network holds its weights."""
@@ -92,6 +93,18 @@ class FrozenWork:
             return self.module(batch)
         self.hits += len(batch["index"])
         return self._played(batch, store, boundary, store.about["padding"] == "left")
+
+    def entering(self, part: str, entry: str) -> Tensor | None:
+        """(n, …): what enters the module `entry` for every example of `part`, where nothing else is kept; else None."""
+        store, boundary = self._store(part)
+        if store is None or boundary is None or store.about["padding"] is None or boundary.entry != entry:
+            return None
+        if not store.alike or len(boundary.kept) != 1:
+            return None
+        if part not in self._whole:
+            (self._whole[part],), _ = store.read(range(len(store.offsets)), at_end=False)
+        self.hits += len(store.offsets)
+        return self._whole[part]
 
     def summary(self) -> dict[str, Any]:
         """For the record: whether anything was played back, at which layers, how often, and why not."""

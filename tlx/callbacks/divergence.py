@@ -24,6 +24,19 @@ def first_broken_group(module: nn.Module, plan: ParameterPlan) -> str | None:
     return None
 
 
+def diverged(
+    loss: float, step: int, module: nn.Module, plan: ParameterPlan | None, rates: dict[str, float]
+) -> Diverged:
+    """The error to raise for a loss that is no number; `rates` are the learning rates by parameter group."""
+    group = first_broken_group(module, plan) if plan else None
+    where = f"layer group {group} is not finite" if group else "all weights are still finite"
+    rate = next((lr for name, lr in rates.items() if group and name.split("/")[0] == group), max(rates.values()))
+    return Diverged(
+        f"the training loss is {loss} at step {step}: {where}, learning rate {rate:.3g}. "
+        "Try a lower optimizer.lr, or look closer with trainer.detect_anomaly=true."
+    )
+
+
 class StopOnDivergence(L.Callback):
     """Ends a run whose loss is NaN or infinite, naming the step, the layer group that broke and its learning rate.
 
@@ -46,11 +59,5 @@ class StopOnDivergence(L.Callback):
         if math.isfinite(value):
             return
         plan = getattr(pl_module, "plan", None)
-        group = first_broken_group(pl_module, plan) if isinstance(plan, ParameterPlan) else None
         rates = {g.get("name", str(i)): g["lr"] for i, g in enumerate(trainer.optimizers[0].param_groups)}
-        where = f"layer group {group} is not finite" if group else "all weights are still finite"
-        rate = next((lr for name, lr in rates.items() if group and name.split("/")[0] == group), max(rates.values()))
-        raise Diverged(
-            f"the training loss is {value} at step {trainer.global_step}: {where}, learning rate {rate:.3g}. "
-            "Try a lower optimizer.lr, or look closer with trainer.detect_anomaly=true."
-        )
+        raise diverged(value, trainer.global_step, pl_module, plan if isinstance(plan, ParameterPlan) else None, rates)

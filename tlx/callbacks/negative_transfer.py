@@ -40,13 +40,16 @@ class NegativeTransferWarning(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
             return
-        score, step = float(trainer.callback_metrics[self.monitor]), trainer.global_step
-        scratch = [value for curve in self.curves if (value := score_at(curve, step)) is not None]
-        self._look("scratch", scratch, score, f"all {len(scratch)} runs from scratch at step {step}")
-        start = [] if self.untrained is None else [self.untrained]
-        self._look("start", start, score, f"before the first step; this is step {step}")
+        self.look(float(trainer.callback_metrics[self.monitor]), trainer.global_step)
 
-    def _look(self, what: str, others: Sequence[float], score: float, where: str) -> None:
+    def look(self, score: float, step: int) -> None:
+        """Take note of a validation at this step."""
+        scratch = [value for curve in self.curves if (value := score_at(curve, step)) is not None]
+        self._compare("scratch", scratch, score, f"all {len(scratch)} runs from scratch at step {step}")
+        start = [] if self.untrained is None else [self.untrained]
+        self._compare("start", start, score, f"before the first step; this is step {step}")
+
+    def _compare(self, what: str, others: Sequence[float], score: float, where: str) -> None:
         sign = 1 if self.higher_is_better else -1
         worse = bool(others) and all(sign * score < sign * other for other in others)
         self.behind[what] = self.behind[what] + 1 if worse else 0

@@ -12,7 +12,20 @@ from tlx.sweeps.progress import NAME, StudyProgress
 from tlx.sweeps.study import Planned
 
 
-class ProgressFile(L.Callback):
+class Listener(L.Callback):
+    """A callback that only listens to how far a training is, so that it needs no Trainer.
+
+    `hear` is told after each epoch, or more often; `stop` at the end of the training.
+    """
+
+    def hear(self, epochs: int, of: int, steps: int, loss: float) -> None:
+        """So many epochs are over, of so many at most; so many optimiser steps; the loss of the last batch."""
+
+    def stop(self) -> None:
+        """The training has ended."""
+
+
+class ProgressFile(Listener):
     """Keeps `progress.json` in a run's folder: how far training is; once a second at most.
 
     It holds epoch, epochs, step, steps, loss, first_step and seconds: where and how long ago this sitting began.
@@ -22,35 +35,55 @@ class ProgressFile(L.Callback):
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / NAME
-        self._began = self._wrote = 0.0
+        self._began, self._wrote = time.monotonic(), 0.0
         self._first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._began, self._first = time.monotonic(), trainer.global_step
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        if not trainer.is_global_zero or time.monotonic() - self._wrote < self.EVERY:
+        if not trainer.is_global_zero or not self._due:
             return
-        self._wrote = time.monotonic()
         loss = trainer.callback_metrics.get("train/loss")
+        self._write(
+            trainer.current_epoch,
+            int(trainer.max_epochs or 0),
+            trainer.global_step,
+            int(trainer.estimated_stepping_batches),
+            None if loss is None else float(loss),
+        )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.stop()
+
+    def hear(self, epochs: int, of: int, steps: int, loss: float) -> None:
+        if self._due:
+            self._write(epochs, of, steps, steps * of // epochs, loss)
+
+    def stop(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    @property
+    def _due(self) -> bool:
+        return time.monotonic() - self._wrote >= self.EVERY
+
+    def _write(self, epoch: int, epochs: int, step: int, steps: int, loss: float | None) -> None:
+        self._wrote = time.monotonic()
         state = {
-            "epoch": trainer.current_epoch,
-            "epochs": trainer.max_epochs,
-            "step": trainer.global_step,
+            "epoch": epoch,
+            "epochs": epochs,
+            "step": step,
             "first_step": self._first,
-            "steps": int(trainer.estimated_stepping_batches),
-            "loss": None if loss is None else float(loss),
+            "steps": steps,
+            "loss": loss,
             "seconds": self._wrote - self._began,
         }
         with atomic(self.file) as file:
             file.write(json.dumps(state).encode())
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.file.unlink(missing_ok=True)
 
-
-class EpochBar(L.Callback):
+class EpochBar(Listener):
     """Moves the bar of a run that is done in the process that shows it."""
 
     def __init__(self, progress: StudyProgress, run: Planned) -> None:
@@ -59,3 +92,6 @@ class EpochBar(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         loss = trainer.callback_metrics.get("train/loss")
         self.progress.move(self.run, trainer.current_epoch + 1, None if loss is None else float(loss))
+
+    def hear(self, epochs: int, of: int, steps: int, loss: float) -> None:
+        self.progress.move(self.run, epochs, loss)

@@ -20,10 +20,19 @@ class Sealed:
         """Training has ended: from here on the split may be read, once."""
         self.opened = True
 
+    @property
+    def dataset(self) -> Any:
+        """The examples and their labels: whoever asks for them has read the split."""
+        self._note()
+        return self.loader.dataset
+
     def __iter__(self) -> Iterator[Any]:
-        self.counts["test_reads"] += 1
-        self.counts["test_reads_early"] += not self.opened
+        self._note()
         return iter(self.loader)
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def _note(self) -> None:
+        self.counts["test_reads"] += 1
+        self.counts["test_reads_early"] += not self.opened

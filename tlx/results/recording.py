@@ -21,8 +21,6 @@ from tlx.errors import Killed, full_disk, out_of_space
 from tlx.results.record import FULL, KILLED, left_unfinished, read_record, write_record
 
 if TYPE_CHECKING:
-    import lightning as L
-
     from tlx.cache.frozen_work import FrozenWork
     from tlx.data.dataset import Data
     from tlx.module import TransferModule
@@ -44,7 +42,9 @@ class Recording:
         self.directions: dict[str, str] = {}
         self.counts: dict[str, Any] = {}
         self.seconds: dict[str, Any] = {}
-        self.shared = 0.0  # seconds of work that an earlier run had done for this one
+        self.shared = 0.0  # seconds of work that other runs have done for this one
+        self.busy: float | None = None  # seconds of this process that were this run's, where it does several at once
+        self.ended = False
         self.cost: dict[str, float] = {}
         self.details: dict[str, Any] = {}
         self.written: dict[str, Any] = {}
@@ -75,9 +75,16 @@ class Recording:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not self.ended:
+            self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Write how the run ended: completed, or with this error."""
         from tlx.loggers import close_loggers
 
-        self.seconds["total"] = self.earlier_seconds + time.perf_counter() - self.began
+        self.ended = True
+        spent = time.perf_counter() - self.began if self.busy is None else self.busy
+        self.seconds["total"] = self.earlier_seconds + spent
         self.sitting["ended"] = _now()
         status = "completed"
         if error is not None:
@@ -102,6 +109,22 @@ class Recording:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """This process works for this run alone; whoever opens one such context opens one for all that is done."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.busy = (self.busy or 0.0) + time.perf_counter() - start
+
+    def shared_work(self, name: str, seconds: float, among: int) -> None:
+        """Note work that was done for so many runs at once; this one pays its part."""
+        self.seconds[name] = seconds / among
+        self.shared += seconds - seconds / among
+        if self.busy is not None:
+            self.busy += seconds / among
 
     def describe(self, module: "TransferModule", data: "Data", frozen: str) -> None:
         """Note what is about to be trained on what."""
@@ -138,17 +161,17 @@ class Recording:
         self.sitting["resumed"] = checkpoint is not None
         self._write("running")
 
-    def trained(self, trainer: "L.Trainer") -> None:
+    def trained(self, steps: int, epochs: int) -> None:
         """Note how long was trained, and how fast: examples a second include the validations between the epochs."""
-        self.counts |= {"steps": trainer.global_step, "epochs": trainer.current_epoch}
-        examples = trainer.current_epoch * self.counts["train_labels"]
+        self.counts |= {"steps": steps, "epochs": epochs}
+        examples = epochs * self.counts["train_labels"]
         self.cost["examples_per_second"] = examples / self.seconds["train"] if self.seconds["train"] else 0.0
 
     def played_back(self, work: "FrozenWork") -> None:
         """Note what was kept of the frozen layers' work, what encoding took here, and what it takes a run alone."""
         self.details["cache"] = work.summary()
         self.seconds["encode"] = work.seconds
-        self.shared = work.seconds_alone - work.seconds
+        self.shared += work.seconds_alone - work.seconds
 
     def add_metrics(self, prefix: str, values: dict[str, float]) -> None:
         """Put {name: value} into the metrics as prefix/name."""

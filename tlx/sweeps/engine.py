@@ -14,6 +14,7 @@ from tlx.interruption import Interruption, cause_of_death
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import KILLED, effort, headline, read_record
 from tlx.sweeps.folder import Busy, bury, locked, log_tail
+from tlx.sweeps.jobs import Job, as_jobs
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import BUSY, NOT_BEGUN
@@ -22,7 +23,7 @@ LOOK_AGAIN = 1.0  # seconds between two looks at a run that another sweep is wor
 
 
 class Backend(Protocol):
-    """Where runs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`.
+    """Where jobs are carried out; `slots` at once. See `tlx.sweeps.local.LocalBackend`.
 
     `stop` passes a signal on to all runs, which checkpoint and leave; `recall` asks those that wait in a cluster's
     queue not to begin, and `poll` gives them back as NOT_BEGUN.
@@ -30,8 +31,8 @@ class Backend(Protocol):
 
     @property
     def slots(self) -> int: ...
-    def start(self, run: Planned) -> None: ...
-    def poll(self, timeout: float) -> list[tuple[Planned, int]]: ...
+    def start(self, job: Job) -> None: ...
+    def poll(self, timeout: float) -> list[tuple[Job, int]]: ...
     def stop(self, number: signal.Signals) -> None: ...
     def recall(self) -> None: ...
     def close(self) -> None: ...
@@ -67,14 +68,14 @@ class Rules:
 
 
 def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress: StudyProgress) -> str | None:
-    """Do the runs, as many at once as the backend has slots; their records say how each ended.
+    """Do the runs, as many jobs at once as the backend has slots; their records say how each ended.
 
     A run that another sweep is working on is waited for at the end, and taken over if that sweep leaves it unfinished.
     A signal (Ctrl-C, SIGTERM, SIGUSR1) lets all runs write a checkpoint and leave, and its name is returned; a second
     one ends them at once.
     """
-    waiting, elsewhere = deque(todo), deque[Planned]()
-    running: list[Planned] = []
+    waiting, elsewhere = deque(as_jobs(todo)), deque[Planned]()
+    running: list[Job] = []
     tries: Counter[Path] = Counter()
     errors: list[str] = []
     asked: str | None = None
@@ -96,15 +97,18 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                         recalled = True
                         backend.recall()
                 while waiting and len(running) < backend.slots:
-                    run = waiting.popleft()
-                    backend.start(run)
-                    running.append(run)
-                    progress.start(run)
+                    job = waiting.popleft()
+                    backend.start(job)
+                    running.append(job)
+                    for run in job.runs:
+                        progress.start(run)
                 if elsewhere and not running:  # nothing of ours is left
                     time.sleep(LOOK_AGAIN)
-                    waiting.append(elsewhere.popleft())
-                for run, code in backend.poll(0.5):
-                    running.remove(run)
+                    waiting.append(Job((elsewhere.popleft(),)))
+                ended = backend.poll(0.5)
+                for job, _ in ended:
+                    running.remove(job)
+                for run, code in ((run, code) for job, code in ended for run in job.runs):
                     progress.end(run)
                     end = settle(run, code)
                     leaving = interruption.requested is not None
@@ -118,11 +122,11 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                         tries[run.folder] += 1
                         _note_effort(run)
                         progress.say(f"again: {run.folder.name}: {reason(run)}")
-                        waiting.append(run)
+                        waiting.append(Job((run,)))
                     else:
                         errors.append(reason(run))
                         progress.say(f"failed: {run.folder.name}: {errors[-1]}")
-                progress.refresh(running)
+                progress.refresh([run for job in running for run in job.runs])
         finally:
             backend.close()
     return asked

@@ -17,6 +17,7 @@ from tlx.results.record import headline, read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
 from tlx.sweeps.folder import Busy
+from tlx.sweeps.jobs import as_jobs
 from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.search_options import own_sweeper
@@ -45,7 +46,7 @@ class Study:
         """Do all runs that are not finished, as the options of our launcher say."""
         todo = unfinished(self.runs)
         if todo:
-            backend = self.backend or make_backend(options, [run.config for run in todo])
+            backend = self.backend or make_backend(options, [job.config for job in as_jobs(todo)])
             rules = Rules(options["on_error"], options["retries"])
             with StudyProgress(len(self.runs), done=len(self.runs) - len(todo)) as progress:
                 self.interrupted = carry_out(todo, backend, rules, progress)
@@ -206,7 +207,7 @@ def examine(
         except Damaged as error:
             print(f"tlx: {error} It is done again.", file=sys.stderr)
     if todo and study is not None and options is not None:
-        study.backend = make_backend(options, [run.config for run in todo])
+        study.backend = make_backend(options, [job.config for job in as_jobs(todo)])
     check_runs(todo)
     for registry in {run.config["paths"]["registry"] for run in todo if run.config["register"]}:
         writable(Path(registry))

@@ -1,36 +1,36 @@
-"""The backend without isolation: one run after the other in this process, to step through them with a debugger."""
+"""The backend without isolation: one job after the other in this process, to step through them with a debugger."""
 
 import signal
 
 from tlx.sweeps.folder import Busy
-from tlx.sweeps.study import Planned
-from tlx.sweeps.worker import BUSY, DONE, FAILED, do
+from tlx.sweeps.jobs import Job
+from tlx.sweeps.worker import BUSY, DONE, FAILED, do_job
 
 
 class InProcessBackend:
-    """Each run is done when it is started."""
+    """Each job is done when it is started."""
 
     slots = 1
 
     def __init__(self) -> None:
-        self._ended: list[tuple[Planned, int]] = []
+        self._ended: list[tuple[Job, int]] = []
 
-    def start(self, run: Planned) -> None:
-        """Do a run; the memory that it leaves behind is collected."""
+    def start(self, job: Job) -> None:
+        """Do a job; the memory that it leaves behind is collected."""
         import gc
 
         try:
-            do(run)
+            do_job(job)
             code = DONE
         except Busy:
             code = BUSY
         except Exception:  # the record holds it
             code = FAILED
-        self._ended.append((run, code))
+        self._ended.append((job, code))
         gc.collect()  # Lightning's cycles keep a model alive until they are collected
 
-    def poll(self, timeout: float) -> list[tuple[Planned, int]]:
-        """The runs done since the last call."""
+    def poll(self, timeout: float) -> list[tuple[Job, int]]:
+        """The jobs done since the last call."""
         ended, self._ended = self._ended, []
         return ended
 

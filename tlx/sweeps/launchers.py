@@ -58,7 +58,7 @@ def _check_section(name: str, section: dict[str, Any]) -> None:
 
 
 def make_backend(options: dict[str, Any], configs: Sequence[dict[str, Any]]) -> Backend:
-    """The backend that these options name, warming up for runs of these configs.
+    """The backend that these options name, warming up for jobs, one of each of these configs.
 
     Raises:
         UserError: an unknown backend, or GPUs asked for where there are none.

@@ -1,4 +1,4 @@
-"""The local backend: every run in a process of its own, forked from a server that has done the imports."""
+"""The local backend: every job in a process of its own, forked from a server that has done the imports."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tlx.sweeps import worker
-from tlx.sweeps.study import Planned
+from tlx.sweeps.jobs import Job
 
 # What each modality's runs import. The server imports it once; it never runs a torch operator or touches a GPU, so
 # that its children may do both.
@@ -61,33 +61,33 @@ def _without_main() -> Iterator[None]:
 
 
 class LocalBackend:
-    """Runs on this machine, `slots` at once."""
+    """Jobs on this machine, `slots` at once."""
 
     def __init__(self, slots: int, place: worker.Place) -> None:
         self.slots, self.place = slots, place
         self.context = multiprocessing.get_context("forkserver")
-        self._running: dict[int, tuple[Planned, BaseProcess]] = {}
+        self._running: dict[int, tuple[Job, BaseProcess]] = {}
 
     def warm_up(self, configs: Sequence[dict[str, Any]]) -> None:
         """Start the server, which begins to import while the study is still being checked."""
         start_server(modules_for(configs))
 
-    def start(self, run: Planned) -> None:
-        """Begin a run."""
-        process = self.context.Process(target=worker.main, args=(run, self.place), name=run.folder.name)
+    def start(self, job: Job) -> None:
+        """Begin a job."""
+        process = self.context.Process(target=worker.main, args=(job, self.place), name=job.folder.name)
         with _without_main():
             process.start()
-        self._running[process.sentinel] = run, process
+        self._running[process.sentinel] = job, process
 
-    def poll(self, timeout: float) -> list[tuple[Planned, int]]:
-        """The runs that ended, with their exit codes; waits `timeout` seconds for one at most."""
+    def poll(self, timeout: float) -> list[tuple[Job, int]]:
+        """The jobs that ended, with their exit codes; waits `timeout` seconds for one at most."""
         ended = []
         for sentinel in connection.wait(list(self._running), timeout):
             assert isinstance(sentinel, int)
-            run, process = self._running.pop(sentinel)
+            job, process = self._running.pop(sentinel)
             process.join()
             assert process.exitcode is not None
-            ended.append((run, process.exitcode))
+            ended.append((job, process.exitcode))
         return ended
 
     def stop(self, number: signal.Signals) -> None:

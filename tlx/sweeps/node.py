@@ -1,7 +1,8 @@
-"""`python -m tlx.sweeps.node FILE`: do the run that a JSON file describes; what a job of a cluster starts.
+"""`python -m tlx.sweeps.node FILE`: do the runs that a JSON file describes; what a job of a cluster starts.
 
-The file holds `config` (resolved), `folder` (absolute) and `place` (see `tlx.sweeps.worker.Place`). The exit codes are
-those of `tlx.sweeps.worker`. The end of standard input means that whoever started it is gone: the run leaves, too.
+The file holds `runs`, each with its `config` (resolved) and `folder` (absolute), and `place` (see
+`tlx.sweeps.worker.Place`). The exit codes are those of `tlx.sweeps.worker`. The end of standard input means that
+whoever started it is gone: the runs leave, too.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tlx.sweeps import worker
+from tlx.sweeps.jobs import Job
 from tlx.sweeps.study import Planned
 
 
@@ -20,7 +22,8 @@ def main(file: Path) -> None:
     given = json.loads(file.read_text())
     if not sys.stdin.isatty():
         worker.leave_with(sys.stdin.fileno())
-    worker.main(Planned(given["config"], Path(given["folder"])), worker.Place(**given["place"]))
+    runs = tuple(Planned(run["config"], Path(run["folder"])) for run in given["runs"])
+    worker.main(Job(runs), worker.Place(**given["place"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Ray backend: each run is a Ray task, which does it in a process of its own, forked warm on the task's node."""
+"""The Ray backend: each job is a Ray task, which does it in a process of its own, forked warm on the task's node."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from typing import Any
 
 from tlx.errors import RunFailed, UserError
 from tlx.sweeps.control import Control, NotShared
+from tlx.sweeps.jobs import Job
 from tlx.sweeps.local import LocalBackend, modules_for, start_server
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import NOT_BEGUN, Place
@@ -44,7 +45,7 @@ class RayBackend:
         self.ours = connect(options["address"])
         self._counted = float("-inf")
         self._room = 0
-        self._running: dict[Any, Planned] = {}
+        self._running: dict[Any, Job] = {}
         self._control: Control | None = None
         if n_jobs is None and self._count() < 1:
             has = {name: n for name, n in ray.cluster_resources().items() if name in ("CPU", "GPU", *self.needs)}
@@ -69,15 +70,15 @@ class RayBackend:
     def slots(self) -> int:
         return min(self.n_jobs or max(1, self._count()), self.most)
 
-    def start(self, run: Planned) -> None:
-        """Hand a run to Ray, as plain data."""
+    def start(self, job: Job) -> None:
+        """Hand a job to Ray, as plain data."""
         if self._control is None:
-            self._control = Control.make(run.folder.parent)
-        ref = self.task.remote(run.config, str(run.folder.absolute()), self.place, self.modules, self._control.place)
-        self._running[ref] = run
+            self._control = Control.make(job.folder.parent)
+        runs = [(run.config, str(run.folder.absolute())) for run in job.runs]
+        self._running[self.task.remote(runs, self.place, self.modules, self._control.place)] = job
 
-    def poll(self, timeout: float) -> list[tuple[Planned, int]]:
-        """The runs that ended, with their exit codes; waits `timeout` seconds for one at most.
+    def poll(self, timeout: float) -> list[tuple[Job, int]]:
+        """The jobs that ended, with their exit codes; waits `timeout` seconds for one at most.
 
         Raises:
             RunFailed: a node cannot do runs at all.
@@ -110,14 +111,14 @@ class RayBackend:
             self._control = None
 
     def _code(self, ref: Any) -> int:
-        run = self._running[ref]
+        job = self._running[ref]
         try:
             return self.ray.get(ref)
         except self.ray.exceptions.RayTaskError as error:
             raise RunFailed(f"a Ray node cannot do runs: {error.cause or error}") from error
         except self.ray.exceptions.RayError as error:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            with (run.folder / "log.txt").open("a") as log:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            with (job.folder / "log.txt").open("a") as log:
                 log.write(f"{type(error).__name__}: {' '.join(str(error).split())}\n")
             return LOST
 
@@ -142,8 +143,10 @@ def room(node: dict[str, float], needs: dict[str, float]) -> int:
     return min(counts, default=1)
 
 
-def do_on_node(config: dict[str, Any], folder: str, place: Place, modules: list[str], control: Path) -> int:
-    """Do one run in a process of its own on this node and return its exit code; what a Ray task calls.
+def do_on_node(runs: list[tuple[dict[str, Any], str]], place: Place, modules: list[str], control: Path) -> int:
+    """Do a job in a process of its own on this node and return its exit code; what a Ray task calls.
+
+    `runs` are the configs and folders of its runs.
 
     Raises:
         NotShared: this node does not see the study's folder.
@@ -160,7 +163,7 @@ def do_on_node(config: dict[str, Any], folder: str, place: Place, modules: list[
     )
     start_server(modules)
     backend = LocalBackend(1, place)
-    backend.start(Planned(config, Path(folder)))
+    backend.start(Job(tuple(Planned(config, Path(folder)) for config, folder in runs)))
     asked = False
     try:
         while True:

@@ -1,4 +1,4 @@
-"""The SLURM backend: the runs of a study as one job array, through submitit."""
+"""The SLURM backend: the jobs of a study as one job array, through submitit."""
 
 import signal
 import time
@@ -10,8 +10,8 @@ from typing import Any
 from tlx.errors import UserError, unknown
 from tlx.results.jsonfile import write_json
 from tlx.sweeps.control import Control
+from tlx.sweeps.jobs import Job
 from tlx.sweeps.slurm_job import SlurmJob
-from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import NO_WORD, NOT_BEGUN, Place
 
 EXECUTORS = ("slurm", "local", "debug")
@@ -49,8 +49,8 @@ class SlurmBackend:
         self.slots = min(slots, len(configs))
         self._executor: Any = None
         self._control: Control | None = None
-        self._fresh: list[Planned] = []
-        self._running: list[tuple[Planned, Any]] = []
+        self._fresh: list[Job] = []
+        self._running: list[tuple[Job, Any]] = []
         self._over: dict[str, float] = {}  # jobs without a result, and since when they are over
         self._asked = float("-inf")
         self._recalled = self._trouble = False
@@ -64,12 +64,12 @@ class SlurmBackend:
                     "with hydra.launcher.slurm.executor=local."
                 )
 
-    def start(self, run: Planned) -> None:
-        """Put a run into the next array."""
-        self._fresh.append(run)
+    def start(self, job: Job) -> None:
+        """Put a job into the next array."""
+        self._fresh.append(job)
 
-    def poll(self, timeout: float) -> list[tuple[Planned, int]]:
-        """Submit what was started, and return the runs that ended with their exit codes.
+    def poll(self, timeout: float) -> list[tuple[Job, int]]:
+        """Submit what was started, and return the jobs that ended with their exit codes.
 
         Waits `timeout` seconds for one at most, but for as long as a run takes with the executor `debug`.
         """
@@ -88,7 +88,7 @@ class SlurmBackend:
         for pair, code in ended:
             self._running.remove(pair)
             self._trouble |= code < 0 or code == NO_WORD  # then submitit's logs may tell more than the run's
-        return [(run, code) for (run, _), code in ended]
+        return [(ours, code) for (ours, _), code in ended]
 
     def stop(self, number: signal.Signals) -> None:
         """Ask all runs to checkpoint and leave, as this signal would, and take what waits out of the queue."""
@@ -124,15 +124,15 @@ class SlurmBackend:
             self._control.remove()
 
     def _submit(self) -> None:
-        runs, self._fresh = self._fresh, []
+        ours, self._fresh = self._fresh, []
         if self._control is None:
-            self._control = Control.make(runs[0].folder.parent)
+            self._control = Control.make(ours[0].folder.parent)
             self._executor = self._make_executor(self._control)
         files = []
-        for run in runs:
-            files.append(self._control.place / f"{run.folder.name}.json")
-            given = {"config": run.config, "folder": str(run.folder.absolute()), "place": asdict(self.place)}
-            write_json(files[-1], given)
+        for mine in ours:
+            files.append(self._control.place / f"{mine.folder.name}.json")
+            runs = [{"config": run.config, "folder": str(run.folder.absolute())} for run in mine.runs]
+            write_json(files[-1], {"runs": runs, "place": asdict(self.place)})
         job = SlurmJob(verdict=self.options["signal_delay_s"] if self.on_cluster else 0.0)
         # A blocked signal stays blocked in what is started. So Ctrl-C does not reach the jobs of the executor `local`,
         # which would leave their runs alone, but the sweep, which asks the runs to leave.
@@ -141,7 +141,7 @@ class SlurmBackend:
             jobs = self._executor.map_array(job, [str(file) for file in files])
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._running += zip(runs, jobs, strict=True)
+        self._running += zip(ours, jobs, strict=True)
 
     def _make_executor(self, control: Control) -> Any:
         """The submitit executor with this study's options.
@@ -177,7 +177,7 @@ class SlurmBackend:
             raise UserError(f"hydra.launcher.slurm: {' '.join(str(error).split())}") from error
         return executor
 
-    def _code(self, run: Planned, job: Any) -> int | None:
+    def _code(self, run: Job, job: Any) -> int | None:
         """A job's exit code; None while it waits or runs."""
         if job.paths.result_pickle.exists() or self.options["executor"] == "debug":
             return self._result(run, job)
@@ -194,7 +194,7 @@ class SlurmBackend:
         )
         return LOST
 
-    def _result(self, run: Planned, job: Any) -> int:
+    def _result(self, run: Job, job: Any) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -204,7 +204,7 @@ class SlurmBackend:
                 self._note(run, "\n".join(lines))
                 return NO_WORD
 
-    def _note(self, run: Planned, text: str) -> None:
+    def _note(self, run: Job, text: str) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         with (run.folder / "log.txt").open("a") as log:
             log.write(text.rstrip() + "\n")

@@ -1,4 +1,4 @@
-"""The process of one run: its place on the machine, the lock on its folder, then the run itself."""
+"""The process of one job: its place on the machine, the locks on its folders, then the runs themselves."""
 
 import faulthandler
 import gc
@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from tlx.interruption import SIGNALS
 from tlx.results.record import effort, read_record
 from tlx.sweeps.folder import Busy, locked, make_ready
 from tlx.sweeps.halving import can_halve, halve, halved_before
+from tlx.sweeps.jobs import Job
 from tlx.sweeps.leases import lease
 from tlx.sweeps.study import Planned
 
@@ -50,10 +51,14 @@ def gpus(config: dict[str, Any]) -> int:
     return 1 if config["trainer"]["accelerator"] == "cpu" else config["trainer"]["devices"]
 
 
-def main(run: Planned, place: Place) -> None:
-    """The whole life of a run's process; ends in one of the exit codes. What it prints goes to `log.txt`."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(run.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def main(job: Job, place: Place) -> None:
+    """The whole life of a job's process; ends in one of the exit codes. What it prints goes to `log.txt`."""
+    for run in job.runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if run is not job.runs[0]:
+            with (run.folder / "log.txt").open("a") as text:
+                text.write(f"done together with {job.folder.name}: see its log\n")
+    log = os.open(job.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     faulthandler.enable()
@@ -70,26 +75,64 @@ def main(run: Planned, place: Place) -> None:
         os.chdir(place.cwd)
     with ExitStack() as stack:
         if place.visible is not None:
-            run.config["run"]["lease"] = place.visible or None
+            _note_lease(job, place.visible or None)
             os.environ["CUDA_VISIBLE_DEVICES"] = place.visible
         if place.devices:
-            devices = stack.enter_context(lease(place.devices, place.per_device, gpus(run.config)))
-            run.config["run"]["lease"] = os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+            devices = stack.enter_context(lease(place.devices, place.per_device, gpus(job.config)))
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+            _note_lease(job, os.environ["CUDA_VISIBLE_DEVICES"])
         if place.memory:
             import resource
 
             resource.setrlimit(resource.RLIMIT_AS, (place.memory, place.memory))
-        if place.threads and not run.config["trainer"]["threads"]:
+        if place.threads and not job.config["trainer"]["threads"]:
             import torch
 
             torch.set_num_threads(place.threads)
         try:
-            do(run)
+            do_job(job)
         except Busy:
             sys.exit(BUSY)
         except Exception as error:  # the record holds it
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             sys.exit(FAILED)
+
+
+def _note_lease(job: Job, devices: str | None) -> None:
+    for run in job.runs:
+        run.config["run"]["lease"] = devices
+
+
+def do_job(job: Job) -> None:
+    """Do the runs of a job in this process, but for those that somebody else is at or has done.
+
+    Raises:
+        Busy: another process is at it, where it is one run.
+        Exception: whatever ended the first of those that failed; their records say so, too.
+    """
+    import torch
+
+    from tlx.callbacks.progress import ProgressFile
+    from tlx.train import run_together
+
+    if len(job.runs) == 1:
+        return do(job.runs[0])
+    with ExitStack() as locks:
+        mine = []
+        for run in job.runs:
+            with suppress(Busy):
+                locks.enter_context(locked(run.folder))
+                if not _settled(run):
+                    mine.append((halved_before(run.config, make_ready(run.folder)), run.folder))
+        try:
+            return run_together(mine, [[ProgressFile(folder)] for _, folder in mine])
+        except torch.OutOfMemoryError:  # of a GPU: one alone needs less
+            gc.collect()
+            torch.cuda.empty_cache()
+    for run in job.runs:
+        with suppress(Busy):
+            do(run)
+    return None
 
 
 def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
@@ -105,7 +148,7 @@ def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
     from tlx.train import run as train
 
     with locked(run.folder):
-        if (run.finished and not run.config["force"]) or _failed_elsewhere(run):
+        if _settled(run):
             return
         config = halved_before(run.config, make_ready(run.folder))
         while True:
@@ -119,6 +162,11 @@ def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
             make_ready(run.folder)  # keeps the attempt that did not fit
             gc.collect()
             torch.cuda.empty_cache()
+
+
+def _settled(run: Planned) -> bool:
+    """Whether somebody finished the run, or failed to, since it was planned."""
+    return (run.finished and not run.config["force"]) or _failed_elsewhere(run)
 
 
 def _failed_elsewhere(run: Planned) -> bool:

@@ -33,6 +33,20 @@ class Classification(nn.Module):
         self.metric_names = tuple(metrics)
         self.classes = len(label_names)
 
+    @property
+    def linear(self) -> nn.Linear:
+        """The head's only layer with parameters."""
+        layer = self.head[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    @property
+    def dropout(self) -> float:
+        """The probability with which a number of the features is dropped in training."""
+        layer = self.head[0]
+        assert isinstance(layer, nn.Dropout)
+        return layer.p
+
     def forward(self, features: Tensor) -> Tensor:
         return self.head(features)
 

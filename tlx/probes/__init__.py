@@ -1,0 +1,1 @@
+"""Heads trained on what a frozen backbone makes of the examples: without the network, and many at once."""
