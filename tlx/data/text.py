@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,6 +51,10 @@ class TextPreprocessing:
 
     def key(self) -> str:
         """Hash of the tokenizer's whole state, its special tokens and sides, and `max_length`."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for passing in ("truncation", "padding"):  # left behind by the last call, not part of the tokenizer
             state.pop(passing, None)

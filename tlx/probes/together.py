@@ -29,9 +29,10 @@ def train_together(probes: Sequence[Probe], profile: TimeProfile | None = None) 
     for epoch in range(budget.epochs(config)):
         with part("data"):
             orders = [probe.batches(epoch) for probe in probes]
+            # All batches have the room of the largest: sums over more zeros may differ in the last bits.
+            size = max(map(len, orders[0]))
         for batches in zip(*orders, strict=True):
             with part("data"):
-                size = max(map(len, batches))
                 features = torch.zeros(len(probes), size, first.train.features.shape[1], device=device)
                 labels = torch.zeros(len(probes), size, dtype=torch.int64, device=device)
                 share = torch.zeros(len(probes), size, device=device)

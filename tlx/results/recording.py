@@ -75,13 +75,14 @@ class Recording:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not self.ended:
-            self.end(error)
+        self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Write how the run ended: completed, or with this error."""
+        """Write how the run ended: completed, or with this error; what was written first stays."""
         from tlx.loggers import close_loggers
 
+        if self.ended:
+            return
         self.ended = True
         spent = time.perf_counter() - self.began if self.busy is None else self.busy
         self.seconds["total"] = self.earlier_seconds + spent
