@@ -56,8 +56,8 @@ class Measures:
             found |= _named("train", scores) | _named("gap", gaps)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
-    def cost(self, module: TransferModule, steps: int) -> dict[str, float]:
-        """Operations of the training, which took so many optimiser steps."""
+    def cost(self, module: TransferModule, steps: int | None) -> dict[str, float]:
+        """Operations of the training, which took so many optimiser steps; None: a solver's, which are not counted."""
         if "flops" not in self.config["measures"]:
             return {}
         data, options = self.loaders["train"].dataset, self.config["trainer"]
@@ -65,12 +65,12 @@ class Measures:
         assert module.plan is not None
         starts = module.plan.boundaries(*training_length(self.config, len(data)))
         batch = data.collate([data[i] for i in range(min(len(data), most))])
+        example = {"flops_example": flops_per_example(module, batch, None)}
+        if steps is None:
+            return example
         ends = [min(end, steps) for end in [*starts[1:], steps]]
         lengths = [max(0, end - start) for start, end in zip(starts, ends, strict=True)]
-        return {
-            "flops_example": flops_per_example(module, batch, None),
-            "flops_train": training_flops(module, batch, lengths, most * options["accumulate"]),
-        }
+        return example | {"flops_train": training_flops(module, batch, lengths, most * options["accumulate"])}
 
 
 def _named(prefix: str, values: dict[str, float]) -> dict[str, float]:

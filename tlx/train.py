@@ -36,6 +36,7 @@ from tlx.measures import Measures
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule, known_score, score
 from tlx.plan import frozen_hash, share_frozen
+from tlx.probes.logistic import Logistic, Solution, rank
 from tlx.probes.probe import Probe, make_probe
 from tlx.probes.together import train_together
 from tlx.profile import TimeProfile
@@ -96,8 +97,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         Followers(config, folder) as followers,
     ):
         one = begin(config, folder, record)
-        probe = as_probe(one, callbacks)
-        if probe is not None:
+        if (probe := as_probe(one, callbacks)) is not None:
             fit_heads([one], [probe])
         else:
             fit(one, callbacks, interruption, followers)
@@ -123,8 +123,7 @@ def run_together(runs: Sequence[tuple[dict[str, Any], Path]], callbacks: Sequenc
             record = records.enter_context(Recording(config, folder))
             with record.working(), ended_by_itself(record, failed):
                 one = begin(config, folder, record, share=begun[0].module if begun else None)
-                probe = as_probe(one, own, probes)
-                if probe is not None:
+                if (probe := as_probe(one, own, probes)) is not None:
                     begun.append(one)
                     probes.append(probe)
                 else:
@@ -194,8 +193,10 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, share: Transf
 
 
 def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, followers: Followers) -> None:
-    """Train in a Lightning Trainer, from the start or from the run's checkpoint."""
+    """Train in a Lightning Trainer, from the start or from the run's checkpoint; or let a solver find the head."""
     config, module = one.config, one.module
+    if config["strategy"].get("solver"):
+        return solve(one)
     every = config["trainer"]["checkpoint_seconds"]
     point = ResumePoint(one.folder / "checkpoints", every, interruption, one.profile)
     parts = [*callbacks, *([one.meter] if one.meter else []), one.watch, point]
@@ -210,13 +211,56 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
         one.record.seconds["train"] = point.seconds
         if one.profile:
             one.record.seconds["profile"] = one.profile.seconds()
-    one.record.trained(trainer.global_step, trainer.current_epoch)
+    return one.record.trained(trainer.global_step, trainer.current_epoch)
+
+
+def solve(one: Run) -> None:
+    """Find the head by the strategy's solver, on the features of all training examples."""
+    config, task = one.config, one.module.task
+    solver: Logistic = instantiate(config["strategy"], "strategy").solver
+    monitor, way = config["dataset"]["monitor"], direction(config["dataset"]["monitor"])
+    features, labels = {}, {}
+    with one.record.clock("train"):
+        with moved(one.module, device_of(config)):
+            for part in ("train", "validation"):
+                features[part] = features_of(one.module, one.loaders, part)
+                labels[part] = one.loaders[part].dataset.labels
+
+        def put(solution: Solution) -> dict[str, float]:
+            task.linear.weight.data, task.linear.bias.data = solution.weight, solution.bias
+            return known_score(task, features["validation"], labels["validation"]).compute()
+
+        found = solver.solve(
+            features["train"],
+            torch.from_numpy(labels["train"]),
+            task.classes,
+            lambda solution: rank(put(solution)[monitor], way),
+        )
+        scores = put(found)
+    one.best = {}  # the module has it
+    one.record.trained(found.iterations, found.iterations)
+    one.record.details["solver"] = {"C": found.C, "converged": found.converged}
+    if not found.converged:
+        one.watch.messages.append(f"the solver had not converged after {found.iterations} iterations: raise max_iter.")
+    for logger in make_loggers(config, one.folder):
+        logger.log_metrics({f"val/{name}": score for name, score in scores.items()} | {"epoch": 0}, found.iterations)
+        logger.finalize("success")
+
+
+def features_of(module: TransferModule, loaders: dict[str, Any], part: str) -> Tensor:
+    """(n, D): what the backbone makes of each example of a part, kept or computed."""
+    known = module.features(part)
+    if known is not None:
+        return known
+    data = loaders[part].dataset  # without an epoch its examples come as they are, in the order of their positions
+    found = score(module, module.task, eval_loader(data, 128), forward=module.backbone)
+    return found.predictions()[0]
 
 
 def as_probe(one: Run, callbacks: Sequence[L.Callback], others: Sequence[Probe] = ()) -> Probe | None:
     """The run's head with all that its training needs; None where a Trainer must train it."""
     listeners = [callback for callback in callbacks if isinstance(callback, Listener)]
-    if one.earlier is not None or len(listeners) < len(callbacks):
+    if one.earlier is not None or len(listeners) < len(callbacks) or one.config["strategy"].get("solver"):
         return None
     with moved(one.module, device_of(one.config)):
         return make_probe(one.config, one.module, one.loaders, one.watch, listeners, others)
@@ -270,7 +314,7 @@ def finish(one: Run) -> None:
         forgotten = meter.measure_after(module) if meter is not None else {}
     with record.clock("measure"), moved(module, device):
         further = one.further | one.measures.after(module, test.compute())
-        record.cost |= one.measures.cost(module, record.counts["steps"])
+        record.cost |= one.measures.cost(module, None if "solver" in record.details else record.counts["steps"])
 
     record.add_metrics("before/val", one.before)
     record.add_metrics("val", validation.compute())
@@ -339,6 +383,8 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     )
     strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
     module.plan = strategy.apply(module, backbone)
+    if strategy.solver is not None:
+        strategy.solver.check(config)
     return data, module
 
 

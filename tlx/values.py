@@ -73,6 +73,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "strategy.adapter": ("null, or " + _PART[0], lambda v: v is None or _part(v)),
     "strategy.mixout": ("a number or null", lambda v: v is None or _number(v)),
     "strategy.longer": ("a whole number ≥ 2, or null", lambda v: v is None or _whole(v, 2)),
+    "strategy.solver": (_PART[0], _part),
     "optimizer": _PART,
     "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
     "optimizer.weight_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
@@ -98,6 +99,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 # Where a yaml may leave the key out: its class has a default, or nothing is asked for.
 OPTIONAL = (
+    "strategy.solver",
     "model.path",
     "dataset.split_seed",
     "dataset.subset_seed",

@@ -9,6 +9,7 @@ from tlx.errors import UserError
 from tlx.layer_groups import HEAD, LayerGroup
 from tlx.models.backbone import Backbone
 from tlx.plan import ParameterPlan, Phase
+from tlx.probes.logistic import Logistic
 from tlx.strategies.freezing import NoFreezing
 from tlx.strategies.learning_rates import Uniform
 from tlx.strategies.lora import LoRA
@@ -31,7 +32,7 @@ class TransferStrategy:
     `init` is "pretrained" (the model's own weights), "scratch" (random), "shuffled" (the model's own without their
     order, see `tlx.models.shuffled`) or "registry:NAME". `lr` is the base learning rate that the preset recommends
     (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`. `longer` multiplies the epochs
-    (`tlx.budget`).
+    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`).
     """
 
     init: str = "pretrained"
@@ -41,6 +42,7 @@ class TransferStrategy:
     adapter: LoRA | None = None
     mixout: float | None = None
     longer: int | None = None
+    solver: Logistic | None = None
 
     def __post_init__(self) -> None:
         if self.init not in INITS and not self.init.startswith("registry:"):
@@ -62,6 +64,11 @@ class TransferStrategy:
         plan = ParameterPlan.of(module, self._groups(module, backbone))
         trained = [g for g in plan.groups if self.adapter is None or g.adapter or g.name == HEAD]
         plan.phases = self.freezing.phases(trained)
+        if self.solver is not None and (self.adapter or [p.trainable for p in plan.phases] != [frozenset({HEAD})]):
+            raise UserError(
+                "strategy.solver finds a linear head on features that do not change: it excludes an adapter, and every "
+                "strategy.freezing but tlx.strategies.freezing.FrozenBackbone."
+            )
         plan.lr_factors = self.learning_rates.factors(trained)
         return plan
 
