@@ -18,8 +18,8 @@ from tlx.sweeps.jobs import Job
 # that its children may do both.
 HEAVY = {
     "image": ("timm", "PIL.Image", "torchvision.transforms.v2"),
-    "text": ("transformers.models.auto", "transformers.modeling_utils", "tokenizers"),
-    "audio": ("transformers.models.auto", "transformers.modeling_utils", "torchaudio", "soundfile"),
+    "text": ("transformers.models.auto", "transformers.modeling_layers", "tokenizers"),
+    "audio": ("transformers.models.auto", "transformers.modeling_layers", "torchaudio", "soundfile"),
 }
 
 
