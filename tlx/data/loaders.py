@@ -5,6 +5,7 @@ generator it would shift all dropout masks of a resumed run, in which a pass beg
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from tlx.data.encoded import Encoded
 from tlx.data.preprocessing import Preprocessing
 from tlx.data.sampling import EpochBatchSampler
 
@@ -40,6 +42,13 @@ class Examples(TorchDataset):
     def __len__(self) -> int:
         return len(self.examples)
 
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """(n,) what `Preprocessing.length` says of each example; those of a store are not read for it."""
+        if isinstance(self.examples, Encoded):
+            return self.examples.lengths
+        return np.array([self.preprocessing.length(example) for example in self.examples])
+
     def __getitem__(self, key: int | tuple) -> tuple:
         epoch, position, *weight = key if isinstance(key, tuple) else (None, key)
         example = self.examples[position]
@@ -63,7 +72,7 @@ def train_loader(
     data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0, rank: int = 0, world: int = 1
 ) -> StatefulDataLoader:
     """Batches in the order of `tlx.data.sampling`, or one process's shares of them; can be saved in mid-epoch."""
-    lengths = [data.preprocessing.length(e) for e in data.examples] if buckets else None
+    lengths = data.lengths if buckets else None
     sampler = EpochBatchSampler(len(data), batch_size, seed, lengths, rank, world)
     return StatefulDataLoader(
         data,
@@ -82,8 +91,7 @@ def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0
     those that hold a network in shares need each other for every batch. Whoever puts the scores together counts an
     example once.
     """
-    lengths = np.array([data.preprocessing.length(e) for e in data.examples])
-    order = np.argsort(-lengths, kind="stable").tolist()
+    order = np.argsort(-data.lengths, kind="stable").tolist()
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     mine = batches[rank::world]
     mine += batches[:1] * (-(-len(batches) // world) - len(mine))
@@ -93,6 +101,7 @@ def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0
         sampler=[position for batch in mine for position in batch],  # none but the last is short
         collate_fn=data.collate,
         num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
         shuffle=False,
         generator=torch.Generator(),
     )
