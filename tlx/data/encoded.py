@@ -23,6 +23,7 @@ from tlx.data.contents import digest_of
 
 FILE = "examples.arrow"
 OURS = ("values", "shape", "length", "digest")  # columns that no dict's key may be called
+ROW = 100  # bytes, about, of shape, length, digest and offsets of an example
 BATCH = 16 * 10**6  # bytes of values written at once: all that a writer holds in memory
 DTYPES = {
     torch.uint8: pa.uint8(),
@@ -40,8 +41,9 @@ class Unfit(Exception):
 class Encoded(Sequence):
     """Rows of a store, in the order asked for: an item equals what was written, in memory of its own.
 
-    lengths: (n,) int64, -1 where nothing could be decoded. `about` says in words what the store holds. `shared` are the
-    seconds that another process spent on encoding these rows. The store may be removed while it is read.
+    lengths: (n,) int64, -1 where nothing could be decoded and the item is None. `about` says in words what the store
+    holds. `shared` are the seconds that another process spent on encoding these rows. The store may be removed while it
+    is read.
     """
 
     def __init__(self, folder: Path, rows: np.ndarray | None = None, shared: float = 0.0) -> None:
@@ -89,6 +91,8 @@ class Encoded(Sequence):
 
     def __getitem__(self, position: Any) -> Any:
         row = self.rows[position]
+        if self._all_lengths[row] < 0:
+            return None
         batch = self._batch(row)
         lists, at = self._lists[batch], int(row - self._starts[batch])
         if "shape" not in lists:
@@ -124,7 +128,7 @@ def fits(example: Any) -> bool:
 
 
 def size_of(example: Any) -> int:
-    """Bytes of the values of an example as they are kept."""
+    """Bytes of the values of an example as they are kept; ROW more say what they are."""
     return example.nbytes if isinstance(example, Tensor) else 4 * sum(map(len, example.values()))
 
 
@@ -187,7 +191,8 @@ class _Batch:
         elif not fits(example):
             raise Unfit(type(example).__name__)
         elif isinstance(example, Tensor):
-            flat = {"values": example.contiguous().flatten().numpy()}
+            example = example.contiguous()  # once, for its values and their hash
+            flat = {"values": example.flatten().numpy()}
             kinds = {"values": DTYPES[example.dtype]}
         else:
             try:

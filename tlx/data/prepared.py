@@ -17,12 +17,12 @@ import numpy as np
 from tlx.cache.entries import make_room, making, prepared_folder, remove_drafts
 from tlx.data.contents import feed
 from tlx.data.dataset import Data, Part, encode, one_thread
-from tlx.data.encoded import Encoded, Unfit, fits, size_of, write
+from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
 from tlx.data.fingerprint import file_hashes
 from tlx.errors import UserError, out_of_space
 
 # Encoded bytes below which there is no store: encoding them takes some tenths of a second, as finding one does.
-LEAST = {"text": 10**6, "image": 4 * 10**6, "audio": 4 * 10**6}
+LEAST = {"text": 2 * 10**6, "image": 4 * 10**6, "audio": 4 * 10**6}
 # Of a training pool this share or more: the whole pool is encoded, for all seeds' subsets. Of less: the subset alone.
 SHARE = 1 / 4
 LOOKED_AT = 8  # examples from whose size that of all is estimated
@@ -81,19 +81,19 @@ def prepare(
 def _store(config: dict[str, Any], part: Part, preprocessing: Any, name: str) -> Encoded | None:
     """The store of all examples of `part`, or None."""
     cache, modality = Path(config["paths"]["cache"]), config["model"]["modality"]
+    size = _estimate(part, preprocessing)
+    if size < LEAST[modality]:
+        return None
     key = _key(part, preprocessing, modality, cache / "fingerprints.json")
     if key is None:
         return None
     root = prepared_folder(cache)
     if store := _opened(root / key):
         return store
-    size = _estimate(part, preprocessing)
-    if size < LEAST[modality]:
-        return None
     with making(root, key):
         if store := _opened(root / key):
             return store
-        if not make_room(root, size, int(config["cache_limit"] * GB)):
+        if not make_room(root, size + ROW * len(part), int(config["cache_limit"] * GB)):
             return None
         about = {"part": name, "examples": len(part), "modality": modality}
         try:
