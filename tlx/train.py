@@ -20,7 +20,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.compact import CompactTable, compact_table
 from tlx.data.dataset import Data, Dataset
-from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
 from tlx.data.prepared import prepared
 from tlx.data.sealed import Sealed
 from tlx.distributed import Averaged, Ranked
@@ -221,10 +221,11 @@ def make_loaders(config: dict[str, Any], data: Data, module: TransferModule, ran
         for name, encoded in prepared(config, data, preprocessing).items()
     }
     buckets = dataset.sampler == "length_buckets"
-    world, workers, size = options["devices"], options["workers"], options["eval_batch_size"]
+    world, workers, size = options["devices"], options["workers"] or 0, options["eval_batch_size"]
+    several = choose_workers(options["workers"], examples["train"], config["model"]["modality"])
     return {
         "train": train_loader(
-            examples["train"], options["batch_size"] * world, config["seed"], buckets, workers, rank, world
+            examples["train"], options["batch_size"] * world, config["seed"], buckets, several, rank, world
         ),
         "selection": eval_loader(examples["validation"], size, workers, rank, world),
         "validation": eval_loader(examples["validation"], size, workers),

@@ -19,6 +19,10 @@ from tlx.data.encoded import Encoded
 from tlx.data.preprocessing import Preprocessing
 from tlx.data.sampling import EpochBatchSampler
 
+LEAST_AUGMENTED = 1000  # augmented images an epoch below which they are no work for other processes
+MOST_WORKERS = 4
+AHEAD = 2  # batches that each worker prepares before they are asked for, as torch has it by default
+
 
 class Examples(TorchDataset):
     """Encoded examples with labels; an item is (example, label, position).
@@ -68,13 +72,42 @@ class Examples(TorchDataset):
         return batch | {"weight": torch.tensor(weights[0][0])} if weights else batch
 
 
+class TrainLoader(StatefulDataLoader):
+    """A loader that is gone on with as many worker processes as it was left with: its saved state depends on them."""
+
+    num_workers: int
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"workers": self.num_workers}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        self.num_workers = state.pop("workers", self.num_workers)
+        self.prefetch_factor = AHEAD if self.num_workers else None
+        super().load_state_dict(state)
+
+
+def choose_workers(given: int | None, data: Examples, modality: str) -> int:
+    """Processes that load training batches: `given`, or as many as are worth it; which it is changes no result.
+
+    None where examples only have to be put together. For augmented images half of the cores that torch has here, less
+    one for the training itself, if there are enough images that starting processes in every epoch does not matter.
+    Clips are normalised in their batch by sums, whose last bits workers (on one thread) would change.
+    """
+    if given is not None:
+        return given
+    if modality != "image" or not data.augmentation or len(data) < LEAST_AUGMENTED:
+        return 0
+    return max(0, min(MOST_WORKERS, torch.get_num_threads() // 2 - 1))
+
+
 def train_loader(
     data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0, rank: int = 0, world: int = 1
-) -> StatefulDataLoader:
+) -> TrainLoader:
     """Batches in the order of `tlx.data.sampling`, or one process's shares of them; can be saved in mid-epoch."""
     lengths = data.lengths if buckets else None
     sampler = EpochBatchSampler(len(data), batch_size, seed, lengths, rank, world)
-    return StatefulDataLoader(
+    return TrainLoader(
         data,
         batch_sampler=sampler,
         collate_fn=data.collate,
