@@ -31,6 +31,7 @@ test-all: .venv/.stamp ## the default tests and the slow ones
 bench: .venv/.stamp ## measure what tlx claims of its speed (quiet machine, about half an hour; TLX_MINILM, TLX_DATA: see benchmarks/finetuning.py)
 	$(V)/python benchmarks/table.py
 	$(V)/python benchmarks/overhead.py
+	$(V)/python benchmarks/prepared.py
 	$(V)/python benchmarks/finetuning.py
 	$(V)/python benchmarks/frozen.py 1
 

@@ -228,7 +228,7 @@ def cache(
     ),
     show_traceback: Traceback = False,
 ) -> None:
-    """Outputs of frozen layers that are kept for later runs: what there is, or remove it all."""
+    """Outputs of frozen layers and encoded examples, kept for later runs: what there is, or remove it all."""
     from tlx.cache.listing import clear_all, table
     from tlx.errors import unknown
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tlx.callbacks.forgetting import ForgettingMeter
-from tlx.data.dataset import Dataset, encode
+from tlx.data.dataset import Dataset
 from tlx.data.loaders import Examples, eval_loader
+from tlx.data.prepared import prepare
 from tlx.errors import UserError
 from tlx.identity import weights_place
 from tlx.instantiate import instantiate
@@ -123,5 +124,6 @@ def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, modu
         part = data.test
         if role == "train":
             part = data.train.take(np.sort(np.random.default_rng(0).permutation(len(data.train))[:PROBED]))
-        _LOADERS[key] = eval_loader(Examples(encode(part, preprocessing), part.labels, preprocessing), 256)
+        encoded = prepare(config, part, preprocessing, f"{role} (source)")
+        _LOADERS[key] = eval_loader(Examples(encoded, part.labels, preprocessing), 256)
     return _LOADERS[key]

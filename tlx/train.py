@@ -25,8 +25,9 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.callbacks.progress import Listener
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.compact import CompactTable, compact_table
-from tlx.data.dataset import Data, Dataset, encode
-from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.data.dataset import Data, Dataset
+from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
+from tlx.data.prepared import prepared
 from tlx.data.sealed import Sealed
 from tlx.distributed import Averaged, Ranked
 from tlx.instantiate import instantiate
@@ -401,22 +402,22 @@ def make_loaders(config: dict[str, Any], data: Data, module: TransferModule, ran
     """
     dataset: Dataset = instantiate(config["dataset"], "dataset")
     preprocessing, options = module.backbone.preprocessing, config["trainer"]
-    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
     examples = {
         name: Examples(
-            encode(part, preprocessing),
-            part.labels,
+            encoded,
+            getattr(data, name).labels,
             preprocessing,
             augmentation=dataset.augmentation if name == "train" else None,
             seed=config["seed"],
         )
-        for name, part in parts.items()
+        for name, encoded in prepared(config, data, preprocessing).items()
     }
     buckets = dataset.sampler == "length_buckets"
-    world, workers, size = options["devices"], options["workers"], options["eval_batch_size"]
+    world, workers, size = options["devices"], options["workers"] or 0, options["eval_batch_size"]
+    several = choose_workers(options["workers"], examples["train"], config["model"]["modality"])
     return {
         "train": train_loader(
-            examples["train"], options["batch_size"] * world, config["seed"], buckets, workers, rank, world
+            examples["train"], options["batch_size"] * world, config["seed"], buckets, several, rank, world
         ),
         "selection": eval_loader(examples["validation"], size, workers, rank, world),
         "validation": eval_loader(examples["validation"], size, workers),

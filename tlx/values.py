@@ -89,7 +89,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trainer.devices": ("a whole number ≥ 1", lambda v: _whole(v, 1)),
     "trainer.strategy": ("auto, ddp or fsdp", lambda v: v in ("auto", "ddp", "fsdp")),
     "trainer.threads": ("a whole number ≥ 1, or null", lambda v: v is None or _whole(v, 1)),
-    "trainer.workers": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
+    "trainer.workers": ("a whole number ≥ 0, or null", lambda v: v is None or _whole(v, 0)),
     "trainer.checkpoint_seconds": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
     "trainer.detect_anomaly": ("true or false", lambda v: isinstance(v, bool)),
     "trainer.on_out_of_memory": ("fail or halve", lambda v: v in ("fail", "halve")),

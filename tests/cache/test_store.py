@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tlx.cache.entries import clear, entries, make_room, making
+from tlx.cache.entries import clear, entries, features_folder, make_room, making
 from tlx.cache.store import Store, Writer
 
 ABOUT = {"boundary": "layer.2", "part": "train", "examples": 3, "mode": "on", "seconds": 1.0, "padding": "right"}
@@ -56,22 +56,24 @@ def test_half_precision_is_rounded_once_and_takes_half_the_room(tmp_path: Path) 
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
+    root = features_folder(tmp_path)
     for age, key in enumerate(("new", "middle", "old")):
-        write(tmp_path, key, {0: torch.randn(100, 10)})
-        os.utime(tmp_path / key / "meta.json", (1e9 - age, 1e9 - age))
+        write(root, key, {0: torch.randn(100, 10)})
+        os.utime(root / key / "meta.json", (1e9 - age, 1e9 - age))
     each = entries(tmp_path)[0].bytes
-    assert Store.open(tmp_path, "old") is not None  # using one makes it the last to go
-    assert make_room(tmp_path, each, limit=3 * each + 10)
+    assert Store.open(root, "old") is not None  # using one makes it the last to go
+    assert make_room(root, each, limit=3 * each + 10)
     assert {entry.folder.name for entry in entries(tmp_path)} == {"old", "new"}
-    assert not make_room(tmp_path, 4 * each, limit=3 * each), "more than the limit never fits"
+    assert not make_room(root, 4 * each, limit=3 * each), "more than the limit never fits"
     assert {entry.folder.name for entry in entries(tmp_path)} == {"old", "new"}, "and nothing goes for it"
 
 
 def test_a_reader_goes_on_after_its_store_was_removed(tmp_path: Path) -> None:
     values = {0: torch.randn(30, 10)}
-    store = write(tmp_path, "a", values)
+    root = features_folder(tmp_path)
+    store = write(root, "a", values)
     count, total = clear(tmp_path)
-    assert count == 1 and total > 1200 and Store.open(tmp_path, "a") is None
+    assert count == 1 and total > 1200 and Store.open(root, "a") is None
     assert torch.equal(store.read([0], at_end=False)[0][0][0], values[0])
 
 
@@ -91,10 +93,11 @@ with making(Path(sys.argv[1]), "a"):
 
 @pytest.mark.parametrize("moment", ["early", "late"])
 def test_a_killed_writer_leaves_nothing_that_is_read_or_waited_for(tmp_path: Path, moment: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment], capture_output=True, text=True)
+    root = features_folder(tmp_path)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root), moment], capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
-    assert Store.open(tmp_path, "a") is None and entries(tmp_path) == []
-    with making(tmp_path, "a"):
-        store = write(tmp_path, "a", {0: torch.ones(2, 2)})
+    assert Store.open(root, "a") is None and entries(tmp_path) == []
+    with making(root, "a"):
+        store = write(root, "a", {0: torch.ones(2, 2)})
     assert torch.equal(store.read([0], at_end=False)[0][0], torch.ones(1, 2, 2))
     assert [entry.folder.name for entry in entries(tmp_path)] == ["a"]

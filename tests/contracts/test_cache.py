@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tlx.cache import frozen_work
-from tlx.cache.entries import clear, features_folder
+from tlx.cache.entries import clear
 from tlx.cache.frozen_work import FrozenWork
 from tlx.data.loaders import Examples
 from tlx.strategies.freezing import FrozenBackbone, Gradual, Partial
@@ -58,7 +58,7 @@ def test_as_computed(contract, tmp_path: Path, name: str, strategy: str) -> None
     for phase in sorted({0, len(module.plan.phases) // 2, len(module.plan.phases) - 1}):
         cold, first = run(phase)
         warm, second = run(phase)
-        clear(features_folder(tmp_path))
+        clear(tmp_path)
         refilled, third = run(phase)
         assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(first, second, third, strict=True))
         for a, b in zip(computed, first, strict=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
 
 COUNT = 41
 
@@ -75,6 +75,20 @@ def test_saved_in_mid_epoch_yields_exactly_the_remaining_batches(workers: int, d
     assert same(epoch_of(resumed, 3), epoch_of(loader(), 3))
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (1, 2)])
+def test_another_number_of_workers_takes_it_up_just_as_well(before: int, after: int) -> None:
+    running = loader(before)
+    running.batch_sampler.set_epoch(2)
+    iterator = iter(running)
+    first = [next(iterator) for _ in range(2)]
+    state = running.state_dict()
+    del iterator
+    resumed = loader(after)
+    resumed.load_state_dict(state)
+    assert same(first + list(resumed), epoch_of(loader(), 2))
+    assert resumed.num_workers == before, "the saved place is one among so many"
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_finished_epoch_resumes_with_the_whole_next_one(workers: int) -> None:
     running = loader(workers)
@@ -136,3 +150,17 @@ def test_evaluation_sees_every_example_once_in_a_fixed_order() -> None:
 def test_labels_stay_with_their_examples() -> None:
     for batch in loader():
         assert torch.equal(batch["label"], batch["index"] % 3)
+
+
+def test_workers_only_where_they_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def many(augmentation: dict | None, count: int = 2000) -> Examples:
+        return Examples([0] * count, np.zeros(count), Sequences(), augmentation)
+
+    augmented = many({"noise": 0.1})
+    for threads, expected in ((1, 0), (2, 0), (4, 1), (8, 3), (64, 4)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        assert choose_workers(None, augmented, "image") == expected
+        assert choose_workers(5, augmented, "image") == 5 and choose_workers(0, augmented, "image") == 0
+    assert choose_workers(None, many(None), "image") == 0, "there is nothing to do but to stack"
+    assert choose_workers(None, many({"noise": 0.1}, 500), "image") == 0
+    assert choose_workers(None, augmented, "audio") == choose_workers(None, augmented, "text") == 0

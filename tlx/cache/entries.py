@@ -1,4 +1,8 @@
-"""Which stores of frozen layers' outputs there are in a cache folder, and making room for more. No torch here."""
+"""Which stores there are in a cache folder, putting new ones in their place, and making room for more. No torch here.
+
+Two kinds are kept under one limit: what frozen layers made of examples, and the encoded examples themselves. A store is
+a folder with a `meta.json`: without it, or with the ending .draft, it is none.
+"""
 
 import json
 import shutil
@@ -11,12 +15,20 @@ from typing import Any
 
 from filelock import FileLock
 
+from tlx.atomic import atomic
+
 META = "meta.json"
+FEATURES, PREPARED = "features", "prepared"
 
 
 def features_folder(cache: Path) -> Path:
-    """Where the stores of a cache folder (`paths.cache`) lie."""
-    return cache / "features"
+    """Where in a cache folder (`paths.cache`) the outputs of frozen layers lie."""
+    return cache / FEATURES
+
+
+def prepared_folder(cache: Path) -> Path:
+    """Where in a cache folder (`paths.cache`) the encoded examples lie."""
+    return cache / PREPARED
 
 
 @dataclass(frozen=True)
@@ -28,11 +40,16 @@ class Entry:
     used: float
     about: dict[str, Any]
 
+    @property
+    def kind(self) -> str:
+        """FEATURES or PREPARED."""
+        return self.folder.parent.name
 
-def entries(root: Path) -> list[Entry]:
-    """The finished stores under `root`, the least recently used first."""
+
+def entries(cache: Path) -> list[Entry]:
+    """The finished stores of both kinds in a cache folder, the least recently used first."""
     found = []
-    for meta in root.glob(f"*/{META}"):
+    for meta in (meta for kind in (FEATURES, PREPARED) for meta in (cache / kind).glob(f"*/{META}")):
         if meta.parent.suffix == ".draft":
             continue
         try:
@@ -50,12 +67,15 @@ def remove(folder: Path) -> None:
 
 
 def make_room(root: Path, need: int, limit: int) -> bool:
-    """Whether `need` bytes fit under `limit` and on the disk; the least recently used stores go for them."""
+    """Whether `need` bytes in `root` fit under `limit` and on the disk; the least recently used stores go for them.
+
+    The limit is one for the whole cache folder in which `root` is the folder of a kind.
+    """
     root.mkdir(parents=True, exist_ok=True)
     if need > limit:
         return False
-    with FileLock(root / "room.lock"):
-        held = entries(root)
+    with FileLock(root.parent / "room.lock"):
+        held = entries(root.parent)
         total = sum(entry.bytes for entry in held)
         for entry in held:
             if total + need <= limit:
@@ -73,18 +93,40 @@ def making(root: Path, key: str) -> Iterator[None]:
         yield
 
 
+def new_draft(root: Path, key: str) -> Path:
+    """An empty folder to write the store `key` in; call it within `making`: what a killed writer left there goes."""
+    draft = root / f"{key}.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    return draft
+
+
+def describe(draft: Path, about: dict[str, Any], **more: Any) -> None:
+    """Write what the store is: its size, `about` in words, and what `more` its reader needs to know."""
+    size = sum(f.stat().st_size for f in draft.iterdir() if f.name != META)
+    with atomic(draft / META) as file:
+        file.write(json.dumps({"bytes": size, **more, "about": about}).encode())
+
+
+def put_in_place(draft: Path) -> Path:
+    """Make a described draft the store; returns its folder."""
+    folder = draft.with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)
+    return draft.rename(folder)
+
+
 def remove_drafts(root: Path, keys: Iterable[str]) -> None:
     """Remove what was written of stores that cannot be finished; call it within `making`."""
     for key in keys:
         shutil.rmtree(root / f"{key}.draft", ignore_errors=True)
 
 
-def clear(root: Path) -> tuple[int, int]:
+def clear(cache: Path) -> tuple[int, int]:
     """Remove every store, and what killed processes left of some; returns how many stores and bytes that was."""
-    held = entries(root)
+    held = entries(cache)
     for entry in held:
         remove(entry.folder)
-    for draft in root.glob("*.draft"):
+    for draft in (draft for kind in (FEATURES, PREPARED) for draft in (cache / kind).glob("*.draft")):
         if time.time() - draft.stat().st_mtime > 3600:  # a younger one may be in the making
             shutil.rmtree(draft, ignore_errors=True)
     return len(held), sum(entry.bytes for entry in held)

@@ -7,10 +7,11 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from tlx.data.contents import digest_of, feed
+from tlx.data.encoded import Encoded
 from tlx.data.loaders import Examples
 from tlx.plan import ParameterPlan
 
@@ -30,25 +31,25 @@ def prefix_key(module: nn.Module, plan: ParameterPlan, depth: int, known: dict[s
         if group.name not in known:
             tensors = hashlib.sha256()
             for name in (*group.parameters, *group.buffers):
-                _feed(tensors, name)
-                _feed(tensors, state[name])
+                feed(tensors, name)
+                feed(tensors, state[name])
             known[group.name] = tensors.hexdigest()
-        _feed(digest, known[group.name])
+        feed(digest, known[group.name])
     for name, part in module.named_modules():
         if name and name not in above:
-            _feed(digest, [name, *_behaviour(part)])
+            feed(digest, [name, *_behaviour(part)])
     network = getattr(getattr(module, "backbone", None), "network", None)
-    _feed(digest, str(getattr(network, "config", "")))
-    _feed(digest, [version(package) for package in ("torch", "transformers", "timm")])
-    _feed(digest, [torch.get_num_threads(), next(module.parameters()).device.type, *further])
+    feed(digest, str(getattr(network, "config", "")))
+    feed(digest, [version(package) for package in ("torch", "transformers", "timm")])
+    feed(digest, [torch.get_num_threads(), next(module.parameters()).device.type, *further])
     return digest.hexdigest()[:32]
 
 
 def content_key(data: Examples) -> str:
-    """Hash of the encoded examples and of how they become a batch."""
+    """Hash of the encoded examples and of how they become a batch; those of a store are not read for it."""
     digest = hashlib.sha256(data.preprocessing.key().encode())
-    for example in data.examples:
-        _feed(digest, example)
+    for each in data.examples.digests if isinstance(data.examples, Encoded) else map(digest_of, data.examples):
+        digest.update(each)
     return digest.hexdigest()
 
 
@@ -69,19 +70,3 @@ def _source(thing: Any) -> str:
         return inspect.getsource(thing)
     except (OSError, TypeError):  # made in an interactive session, or compiled
         return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def _feed(digest: Any, value: Any) -> None:
-    """Add an example or a tensor to a hash, with what tells it from others of the same bytes."""
-    if isinstance(value, dict):
-        for key in sorted(value):
-            digest.update(key.encode())
-            _feed(digest, value[key])
-    elif isinstance(value, Tensor):
-        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    elif isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
-    else:
-        digest.update(f"{value!r};".encode())

@@ -1,31 +1,38 @@
-"""`tlx cache list` and `tlx cache clear`: what is kept of frozen layers, in words. No torch here."""
+"""`tlx cache list` and `tlx cache clear`: what is kept for later runs, in words. No torch here."""
 
 import time
 from pathlib import Path
 
-from tlx.cache.entries import clear, entries, features_folder
+from tlx.cache.entries import PREPARED, Entry, clear, entries
 
 
 def table(cache: Path) -> str:
     """One line a store, the one that would go first on top: size, age of its last use, and what it holds."""
-    held = entries(features_folder(cache))
+    held = entries(cache)
     if not held:
-        return f"nothing is kept in {features_folder(cache)}."
+        return f"nothing is kept in {cache}."
     lines = [f"{'size':>9}  {'last used':>12}  what"]
     for entry in held:
-        about = entry.about
-        what = f"{about['examples']:,} {about['part']} examples at {about['boundary']} ({_KINDS[about['mode']]})"
-        if about["padding"] is None:
-            what += ", not used: this network computes an example differently in every batch"
-        lines.append(f"{size(entry.bytes):>9}  {_age(time.time() - entry.used):>12}  {what}")
-    lines.append(f"{size(sum(entry.bytes for entry in held)):>9}  in {features_folder(cache)}")
+        lines.append(f"{size(entry.bytes):>9}  {_age(time.time() - entry.used):>12}  {_what(entry)}")
+    lines.append(f"{size(sum(entry.bytes for entry in held)):>9}  in {cache}")
     return "\n".join(lines)
+
+
+def _what(entry: Entry) -> str:
+    about = entry.about
+    examples = f"{about['examples']:,} {about['part']} examples"
+    if entry.kind == PREPARED:
+        return f"{examples}, encoded ({about['modality']})"
+    what = f"{examples} at {about['boundary']} ({_KINDS[about['mode']]})"
+    if about["padding"] is None:
+        what += ", not used: this network computes an example differently in every batch"
+    return what
 
 
 def clear_all(cache: Path) -> str:
     """Remove everything; says how much that was."""
-    count, total = clear(features_folder(cache))
-    return f"removed {count} stores, {size(total)}, from {features_folder(cache)}."
+    count, total = clear(cache)
+    return f"removed {count} stores, {size(total)}, from {cache}."
 
 
 _KINDS = {"on": "float32", "bf16": "bfloat16"}

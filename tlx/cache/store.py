@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlx.cache.entries import META
+from tlx.cache.entries import META, describe, new_draft, put_in_place
 
 Shape = tuple[int, ...]
 _VALUES, _INDEX = "values.bin", "index.npz"
@@ -25,9 +24,7 @@ class Writer:
     """
 
     def __init__(self, root: Path, key: str, half: bool) -> None:
-        self.folder, self.draft, self.half = root / key, root / f"{key}.draft", half
-        shutil.rmtree(self.draft, ignore_errors=True)
-        self.draft.mkdir(parents=True)
+        self.draft, self.half = new_draft(root, key), half
         self.where: dict[int, tuple[int, int]] = {}
         self.shapes: dict[int, tuple[list[Shape], list[Shape]]] = {}
         self.written = 0
@@ -55,13 +52,10 @@ class Writer:
     def finish(self, about: dict[str, Any]) -> None:
         """Put the store in its place, after `readable`; `about` says in words what it is."""
         self._describe(about)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.draft.rename(self.folder)
+        put_in_place(self.draft)
 
     def _describe(self, about: dict[str, Any]) -> None:
-        size = sum(f.stat().st_size for f in self.draft.iterdir() if f.name != META)
-        meta = {"bytes": size, "half": self.half, "shapes": self.shapes, "about": about}
-        (self.draft / META).write_text(json.dumps(meta))
+        describe(self.draft, about, half=self.half, shapes=self.shapes)
 
 
 class Store:

@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,13 +51,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """The parts of a data set for one run, with its spec. `train_pool` is the training part before `train_size`."""
+    """The parts of a data set for one run, with its spec.
+
+    `train_pool` is the training part before `train_size`, and `train_rows` (n,) are the positions of `train` in it.
+    """
 
     spec: DataSpec
     train: Part
     validation: Part
     test: Part
     train_pool: Part
+    train_rows: np.ndarray
 
 
 @dataclass
@@ -152,7 +158,7 @@ class Dataset:
         ids = {"train": train.ids, "validation": validation.ids, "test": parts["test"].ids}
         whole = _hash([*train.ids, "", *validation.ids, "", *parts["test"].ids])
         spec = DataSpec(self.modality, self.task, names, sizes, whole, {role: _hash(i) for role, i in ids.items()})
-        return Data(spec, train, validation, parts["test"], pool)
+        return Data(spec, train, validation, parts["test"], pool, chosen)
 
     def _kept(self, frame: pd.DataFrame, role: str) -> pd.DataFrame:
         wanted = self.columns["input"]
@@ -243,9 +249,23 @@ def make_bundled(make: str, cache: Path) -> Path:
 def encode(part: Part, preprocessing: Any) -> list[Any]:
     """All inputs of a part, encoded; an input that cannot be decoded is named by its example id."""
     examples = []
-    for raw, name in zip(part.inputs, part.ids, strict=True):
-        try:
-            examples.append(preprocessing.encode(raw))
-        except UserError as error:
-            raise UserError(f"example {name}: {error}") from error
+    with one_thread():
+        for raw, name in zip(part.inputs, part.ids, strict=True):
+            try:
+                examples.append(preprocessing.encode(raw))
+            except UserError as error:
+                raise UserError(f"example {name}: {error}") from error
     return examples
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread in this context: the number of threads changes the last bits of a resampled clip."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ generator it would shift all dropout masks of a resumed run, in which a pass beg
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from tlx.data.encoded import Encoded
 from tlx.data.preprocessing import Preprocessing
 from tlx.data.sampling import EpochBatchSampler
+
+LEAST_AUGMENTED = 1000  # augmented images an epoch below which they are no work for other processes
+MOST_WORKERS = 4
+AHEAD = 2  # batches that each worker prepares before they are asked for, as torch has it by default
 
 
 class Examples(TorchDataset):
@@ -40,6 +46,13 @@ class Examples(TorchDataset):
     def __len__(self) -> int:
         return len(self.examples)
 
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """(n,) what `Preprocessing.length` says of each example; those of a store are not read for it."""
+        if isinstance(self.examples, Encoded):
+            return self.examples.lengths
+        return np.array([self.preprocessing.length(example) for example in self.examples])
+
     def __getitem__(self, key: int | tuple) -> tuple:
         epoch, position, *weight = key if isinstance(key, tuple) else (None, key)
         example = self.examples[position]
@@ -59,13 +72,42 @@ class Examples(TorchDataset):
         return batch | {"weight": torch.tensor(weights[0][0])} if weights else batch
 
 
+class TrainLoader(StatefulDataLoader):
+    """A loader that is gone on with as many worker processes as it was left with: its saved state depends on them."""
+
+    num_workers: int
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"workers": self.num_workers}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        self.num_workers = state.pop("workers", self.num_workers)
+        self.prefetch_factor = AHEAD if self.num_workers else None
+        super().load_state_dict(state)
+
+
+def choose_workers(given: int | None, data: Examples, modality: str) -> int:
+    """Processes that load training batches: `given`, or as many as are worth it; which it is changes no result.
+
+    None where examples only have to be put together. For augmented images half of the cores that torch has here, less
+    one for the training itself, if there are enough images that starting processes in every epoch does not matter.
+    Clips are normalised in their batch by sums, whose last bits workers (on one thread) would change.
+    """
+    if given is not None:
+        return given
+    if modality != "image" or not data.augmentation or len(data) < LEAST_AUGMENTED:
+        return 0
+    return max(0, min(MOST_WORKERS, torch.get_num_threads() // 2 - 1))
+
+
 def train_loader(
     data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0, rank: int = 0, world: int = 1
-) -> StatefulDataLoader:
+) -> TrainLoader:
     """Batches in the order of `tlx.data.sampling`, or one process's shares of them; can be saved in mid-epoch."""
-    lengths = [data.preprocessing.length(e) for e in data.examples] if buckets else None
+    lengths = data.lengths if buckets else None
     sampler = EpochBatchSampler(len(data), batch_size, seed, lengths, rank, world)
-    return StatefulDataLoader(
+    return TrainLoader(
         data,
         batch_sampler=sampler,
         collate_fn=data.collate,
@@ -82,8 +124,7 @@ def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0
     those that hold a network in shares need each other for every batch. Whoever puts the scores together counts an
     example once.
     """
-    lengths = np.array([data.preprocessing.length(e) for e in data.examples])
-    order = np.argsort(-lengths, kind="stable").tolist()
+    order = np.argsort(-data.lengths, kind="stable").tolist()
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     mine = batches[rank::world]
     mine += batches[:1] * (-(-len(batches) // world) - len(mine))
@@ -93,6 +134,7 @@ def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0
         sampler=[position for batch in mine for position in batch],  # none but the last is short
         collate_fn=data.collate,
         num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
         shuffle=False,
         generator=torch.Generator(),
     )

@@ -13,7 +13,7 @@ POOL = 50
 
 
 def epoch_batches(
-    count: int, batch_size: int, seed: int, epoch: int, lengths: Sequence[int] | None = None
+    count: int, batch_size: int, seed: int, epoch: int, lengths: Sequence[int] | np.ndarray | None = None
 ) -> list[np.ndarray]:
     """The batches of one epoch: arrays of positions, every example once.
 
@@ -73,7 +73,7 @@ class EpochBatchSampler:
         count: int,
         batch_size: int,
         seed: int,
-        lengths: Sequence[int] | None = None,
+        lengths: Sequence[int] | np.ndarray | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:

@@ -172,7 +172,8 @@ class Recording:
         """Note what was kept of the frozen layers' work, what encoding took here, and what it takes a run alone."""
         self.details["cache"] = work.summary()
         self.seconds["encode"] = work.seconds
-        self.shared += work.seconds_alone - work.seconds
+        encoded = sum(getattr(part.examples, "shared", 0.0) for part in work.parts.values())
+        self.shared += work.seconds_alone - work.seconds + encoded
 
     def add_metrics(self, prefix: str, values: dict[str, float]) -> None:
         """Put {name: value} into the metrics as prefix/name."""

@@ -24,7 +24,8 @@ def check_runs(runs: Sequence[Planned]) -> None:
     Raises:
         UserError: the first impossible run; nothing was started.
     """
-    from tlx.data.dataset import Dataset, encode
+    from tlx.data.dataset import Dataset
+    from tlx.data.prepared import prepare_train
 
     checked: dict[str, Any] = {}
     decoded: set[str] = set()
@@ -36,7 +37,7 @@ def check_runs(runs: Sequence[Planned]) -> None:
         draw = _key([config["dataset"], _subset_seed(config), checked[first].key()])
         if known and draw not in decoded:
             dataset: Dataset = instantiate(config["dataset"], "dataset")
-            encode(dataset.load(config["seed"], Path(config["paths"]["cache"])).train, checked[first])
+            prepare_train(config, dataset.load(config["seed"], Path(config["paths"]["cache"])), checked[first])
         decoded.add(draw)
     for name, times in Counter(run.config["register"] for run in runs).items():
         if name and times > 1:
