@@ -29,7 +29,7 @@ from finetuning import DATA, MINILM, alone, spread
 from tlx.data.audio import AudioPreprocessing
 from tlx.data.dataset import Dataset, encode
 from tlx.data.image import ImagePreprocessing
-from tlx.data.prepared import prepared
+from tlx.data.prepared import prepare_part
 from tlx.data.text import TextPreprocessing
 
 REPEATS = 3
@@ -70,7 +70,7 @@ def measure(name: str, way: str, cache: Path) -> dict[str, float]:
     if way == "in each run":
         parts: Any = {part: encode(getattr(data, part), preprocessing) for part in ("train", "validation", "test")}
     else:
-        parts = prepared(config, data, preprocessing)
+        parts = {name: prepare_part(config, data, name, preprocessing) for name in ("train", "validation", "test")}
     seconds, began = time.perf_counter() - began, time.perf_counter()
     for position in np.random.default_rng(0).permutation(len(parts["train"])):
         preprocessing.length(parts["train"][position])

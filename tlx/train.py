@@ -27,7 +27,7 @@ from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, re
 from tlx.compact import CompactTable, compact_table
 from tlx.data.dataset import Data, Dataset
 from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
-from tlx.data.prepared import prepared
+from tlx.data.prepared import prepare_part
 from tlx.data.sealed import Sealed
 from tlx.distributed import Averaged, Ranked
 from tlx.instantiate import instantiate
@@ -81,6 +81,11 @@ class Run:
     best: dict[str, Tensor] | None = None
     error: Diverged | None = None
 
+    @property
+    def examples(self) -> dict[str, Examples]:
+        """The encoded examples of each part."""
+        return self.work.parts
+
 
 def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = ()) -> dict[str, Any]:
     """Do one run in `folder` and return its record.
@@ -123,7 +128,7 @@ def run_together(runs: Sequence[tuple[dict[str, Any], Path]], callbacks: Sequenc
         for (config, folder), own in zip(runs, callbacks, strict=True):
             record = records.enter_context(Recording(config, folder))
             with record.working(), ended_by_itself(record, failed):
-                one = begin(config, folder, record, share=begun[0].module if begun else None)
+                one = begin(config, folder, record, beside=begun[0] if begun else None)
                 if (probe := as_probe(one, own, probes)) is not None:
                     begun.append(one)
                     probes.append(probe)
@@ -149,20 +154,20 @@ def ended_by_itself(record: Recording, failed: list[Exception]) -> Iterator[None
         record.end(error)
 
 
-def begin(config: dict[str, Any], folder: Path, record: Recording, share: TransferModule | None = None) -> Run:
+def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run | None = None) -> Run:
     """Prepare a run, and measure what there is to be measured before its training.
 
-    Where the frozen tensors are those of the module `share`, it gets them from there.
+    What a run `beside` it, of the same model and data set, has loaded already, is in memory once.
     """
     quiet_lightning()
     set_threads(config["trainer"]["threads"])
     seed_everything(config["seed"])
     data, module = assemble(config)
-    loaders = make_loaders(config, data, module)
+    loaders = make_loaders(config, data, module, beside=beside)
     compact = compact_table(config, module, loaders)
     assert module.plan is not None
-    if share is not None:
-        share_frozen(module, share, module.plan)
+    if beside is not None:
+        share_frozen(module, beside.module, module.plan)
     module.frozen_work = work = frozen_work(config, module, loaders)
     loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
     module.base = frozen_hash(module, module.plan)
@@ -394,24 +399,24 @@ def _texts(data: Data) -> list[str]:
     return [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs]
 
 
-def make_loaders(config: dict[str, Any], data: Data, module: TransferModule, rank: int = 0) -> dict[str, Any]:
+def make_loaders(
+    config: dict[str, Any], data: Data, module: TransferModule, rank: int = 0, beside: Run | None = None
+) -> dict[str, Any]:
     """Loaders of the three parts: training shuffled and augmented, the others in a fixed order.
 
     A run on several devices shares out its training batches, and, as `selection`, those of the validation during the
-    training; `validation` and `test` are whole.
+    training; `validation` and `test` are whole. Encoded examples that a run `beside` it has, too, are its own.
     """
     dataset: Dataset = instantiate(config["dataset"], "dataset")
     preprocessing, options = module.backbone.preprocessing, config["trainer"]
-    examples = {
-        name: Examples(
-            encoded,
-            getattr(data, name).labels,
-            preprocessing,
-            augmentation=dataset.augmentation if name == "train" else None,
-            seed=config["seed"],
-        )
-        for name, encoded in prepared(config, data, preprocessing).items()
-    }
+    examples = {}
+    for name in ("train", "validation", "test"):
+        part, augmentation = getattr(data, name), dataset.augmentation if name == "train" else None
+        if beside is not None and not augmentation and getattr(beside.data, name).ids == part.ids:
+            examples[name] = beside.examples[name]
+        else:
+            encoded = prepare_part(config, data, name, preprocessing)
+            examples[name] = Examples(encoded, part.labels, preprocessing, augmentation, config["seed"])
     buckets = dataset.sampler == "length_buckets"
     world, workers, size = options["devices"], options["workers"] or 0, options["eval_batch_size"]
     several = choose_workers(options["workers"], examples["train"], config["model"]["modality"])

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
 from tlx.cache.entries import features_folder, make_room, making, remove_drafts
-from tlx.cache.key import content_key, prefix_key
+from tlx.cache.key import prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.data.loaders import Examples
 from tlx.errors import out_of_space
@@ -176,7 +176,7 @@ class FrozenWork:
     def _make(self, part: str, boundaries: Sequence[Boundary]) -> None:
         """Open the part's stores, after encoding what is not there."""
         data = self.parts[part]
-        content = content_key(data)
+        content = data.content
         keys = {b.depth: self._key(b.depth, content, b.entry, *b.kept) for b in boundaries}
         # Whoever might write one of these has the same lowest layers and the same examples.
         with making(self.root, self._key(1, content)):

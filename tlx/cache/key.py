@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.data.contents import digest_of, feed
-from tlx.data.encoded import Encoded
-from tlx.data.loaders import Examples
+from tlx.data.contents import feed
 from tlx.plan import ParameterPlan
 
 
@@ -43,14 +41,6 @@ def prefix_key(module: nn.Module, plan: ParameterPlan, depth: int, known: dict[s
     feed(digest, [version(package) for package in ("torch", "transformers", "timm")])
     feed(digest, [torch.get_num_threads(), next(module.parameters()).device.type, *further])
     return digest.hexdigest()[:32]
-
-
-def content_key(data: Examples) -> str:
-    """Hash of the encoded examples and of how they become a batch; those of a store are not read for it."""
-    digest = hashlib.sha256(data.preprocessing.key().encode())
-    for each in data.examples.digests if isinstance(data.examples, Encoded) else map(digest_of, data.examples):
-        digest.update(each)
-    return digest.hexdigest()
 
 
 def _behaviour(part: nn.Module) -> Iterator[str]:

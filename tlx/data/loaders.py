@@ -4,6 +4,7 @@ Each has a generator of its own: torch's loaders draw a number whenever a pass b
 generator it would shift all dropout masks of a resumed run, in which a pass begins once more.
 """
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from tlx.data.contents import digest_of
 from tlx.data.encoded import Encoded
 from tlx.data.preprocessing import Preprocessing
 from tlx.data.sampling import EpochBatchSampler
@@ -52,6 +54,14 @@ class Examples(TorchDataset):
         if isinstance(self.examples, Encoded):
             return self.examples.lengths
         return np.array([self.preprocessing.length(example) for example in self.examples])
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the encoded examples and of how they become a batch; those of a store are not read for it."""
+        digest = hashlib.sha256(self.preprocessing.key().encode())
+        for each in self.examples.digests if isinstance(self.examples, Encoded) else map(digest_of, self.examples):
+            digest.update(each)
+        return digest.hexdigest()
 
     def __getitem__(self, key: int | tuple) -> tuple:
         epoch, position, *weight = key if isinstance(key, tuple) else (None, key)

@@ -31,17 +31,15 @@ FORMAT = 1  # to be raised when the files are written in another way
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "torchvision", "pillow", "timm", "tokenizers", "transformers")
 
 
-def prepared(config: dict[str, Any], data: Data, preprocessing: Any) -> dict[str, Sequence[Any]]:
-    """The encoded examples of a run's three parts.
+def prepare_part(config: dict[str, Any], data: Data, name: str, preprocessing: Any) -> Sequence[Any]:
+    """The encoded examples of a run's train, validation or test part.
 
     Raises:
         UserError: an example that cannot be decoded, by its id.
     """
-    return {
-        "train": prepare_train(config, data, preprocessing),
-        "validation": prepare(config, data.validation, preprocessing, "validation"),
-        "test": prepare(config, data.test, preprocessing, "test"),
-    }
+    if name == "train":
+        return prepare_train(config, data, preprocessing)
+    return prepare(config, getattr(data, name), preprocessing, name)
 
 
 def prepare_train(config: dict[str, Any], data: Data, preprocessing: Any) -> Sequence[Any]:
