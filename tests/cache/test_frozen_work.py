@@ -1,6 +1,5 @@
 """Frozen layers played back in whole runs: same results as computed, and when they are not used."""
 
-import copy
 import errno
 import json
 from pathlib import Path
@@ -192,8 +191,7 @@ def test_any_change_of_what_is_frozen_makes_other_values(tmp_path: Path, small_n
     assert encoded(weights, tmp_path) == 5
     assert encoded(settings, tmp_path) == 5
     assert encoded(planned(TransferStrategy(freezing=FrozenBackbone())), tmp_path) == 5, "another boundary"
-    others = copy.copy(EXAMPLES)
-    others.examples = [example + 1 for example in EXAMPLES.examples]
+    others = Examples([example + 1 for example in EXAMPLES.examples], EXAMPLES.labels, EXAMPLES.preprocessing)
     assert encoded(planned(frozen), tmp_path, others) == 5
 
 
