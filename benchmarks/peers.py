@@ -48,9 +48,13 @@ class Given:
         data = self.examples["train"]
         return DataLoader(data, BATCH, shuffle=True, collate_fn=data.collate)
 
+    def batches(self) -> DataLoader:
+        """tlx's own training batches."""
+        return train_loader(self.examples["train"], BATCH, self.seed, self.buckets)
+
     def epochs(self, count: int) -> Iterator[Iterator[dict[str, Tensor]]]:
-        """So many epochs of tlx's own training batches."""
-        loader = train_loader(self.examples["train"], BATCH, self.seed, self.buckets)
+        """So many epochs of them."""
+        loader = self.batches()
         for epoch in range(count):
             loader.batch_sampler.set_epoch(epoch)
             yield iter(loader)
@@ -105,10 +109,11 @@ def study(
 
 
 class Bare:
-    """The shortest loop of plain PyTorch over tlx's own batches, phase by phase of its plan; AdamW is fused."""
+    """The shortest loop of plain PyTorch over tlx's own batches, phase by phase of its plan, `epochs` in each."""
 
-    def __init__(self, given: Given, folder: Path, epochs: int, laps: Laps | None = None) -> None:
-        self.given, self.epochs, self.laps = given, epochs, laps or Laps()  # epochs of each phase
+    def __init__(self, given: Given, folder: Path, epochs: int, laps: Laps | None = None, **options: Any) -> None:
+        self.given, self.epochs, self.laps = given, epochs, laps or Laps()
+        self.options = options or {"fused": True}  # AdamW's
 
     def train(self, window: Window) -> None:
         module, plan = self.given.module.train(), self.given.module.plan
@@ -191,10 +196,13 @@ class Tell(L.Callback):
 
 
 class PlainLightning:
-    """`Plain` in a Trainer that neither logs nor saves; what the first phase of tlx's plan freezes is frozen."""
+    """`Plain` in a Trainer that neither logs nor saves; what the first phase of tlx's plan freezes is frozen.
 
-    def __init__(self, given: Given, folder: Path, epochs: int) -> None:
-        self.given, self.epochs = given, epochs
+    `same`: over tlx's own batches.
+    """
+
+    def __init__(self, given: Given, folder: Path, epochs: int, same: bool = False) -> None:
+        self.given, self.epochs, self.same = given, epochs, same
         module = given.module.train()
         assert module.plan is not None
         apply_phase(module, module.plan, 0)
@@ -209,7 +217,8 @@ class PlainLightning:
             callbacks=[Tell(window)],
             **QUIET,
         )
-        trainer.fit(self.plain, self.given.shuffled(), self.given.in_order("validation"))
+        batches = self.given.batches() if self.same else self.given.shuffled()
+        trainer.fit(self.plain, batches, self.given.in_order("validation"))
 
     def evaluate(self, part: str) -> float:
         trainer = L.Trainer(accelerator="cpu", logger=False, **QUIET)
@@ -234,17 +243,16 @@ class Answering(nn.Module):
 
 
 class HuggingFace:
-    """The Trainer of transformers with its own defaults but for `options`; parameters without gradients are frozen."""
+    """The Trainer of transformers with its own defaults but for `options`.
 
-    def __init__(
-        self, given: Given, folder: Path, epochs: int, network: nn.Module | None = None, **options: Any
-    ) -> None:
+    What the first phase of tlx's plan freezes has no gradients; like everything else the Trainer puts it in train mode.
+    """
+
+    def __init__(self, given: Given, folder: Path, epochs: int, **options: Any) -> None:
         self.given, self.folder, self.epochs, self.options = given, folder, epochs, options
-        if network is None:
-            assert given.module.plan is not None
-            apply_phase(given.module.train(), given.module.plan, 0)
-            network = Answering(given.module)
-        self.network = network
+        assert given.module.plan is not None
+        apply_phase(given.module.train(), given.module.plan, 0)
+        self.network = Answering(given.module)
 
     def train(self, window: Window) -> None:
         self.trainer = self._make(window)

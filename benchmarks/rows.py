@@ -52,7 +52,7 @@ class Turn:
 class Row:
     """How a row is measured, and in words what it does where rows may differ.
 
-    `long`: scaled unless everything is run to the end. `needs`: packages without which it is left out.
+    `long`: scaled unless everything is run to the end; `window`: always. `needs`: packages that the row is of.
     """
 
     measure: Callable[[Turn], Found]
@@ -60,7 +60,11 @@ class Row:
     padding: str
     validation: str
     long: bool = False
+    window: bool = False
     needs: tuple[str, ...] = ()
+
+    def scaled(self, whole: bool) -> bool:
+        return self.window or (self.long and not whole)
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ def report(job: Job, found: dict[str, list[Found]], whole: bool) -> list[dict[st
     wide = max(map(len, job.rows)) + 2
     print(f"{'':{wide}}{'seconds':>28}{'accuracy':>10}  optimiser; padding; validation")
     for name, row in job.rows.items():
-        mark = " ≈" if row.long and not whole else ""
+        mark = " ≈" if row.scaled(whole) else ""
         if name not in found:
             print(f"{name + mark:{wide}}{'not measured: ' + ', '.join(absent(row)) + ' is not here':>28}")
             continue
@@ -262,7 +266,7 @@ def bench(name: str, jobs: dict[str, Job], missing: str | None = None) -> None:
         written[key] = {"title": jobs[key].title, "whole": given.full, "rows": {}, "ratios": results}
         for row, about in jobs[key].rows.items():
             words = {k: getattr(about, k) for k in ("optimiser", "padding", "validation")}
-            scaled = about.long and not given.full
+            scaled = about.scaled(given.full)
             written[key]["rows"][row] = {**words, "scaled": scaled, "found": found.get(row, [])}
         write(name, written)
     print(f"\n{name} took {(time.perf_counter() - began) / 60:.1f} minutes; load now {os.getloadavg()[0]:.1f}")
