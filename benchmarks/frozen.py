@@ -1,151 +1,185 @@
-"""What it saves to compute frozen layers once: whole studies of tlx against loops that compute them in every step.
+"""What it saves to compute frozen layers once: a probe study, partial fine-tuning, gradual unfreezing, on text.
 
-`make bench` runs this. MiniLM on TREC, batches of 16, single precision, one thread; every row in a process of its own,
-rows taking turns. tlx's rows are whole runs, from the resolved config to the record on disk, with a validation after
-every epoch and the test; the others only train, and validate never. A row that would take many minutes is measured over
-STEPS steps and scaled to the same number of steps (marked ≈).
-
-The environment names what it needs, as for `benchmarks/finetuning.py`.
+`make bench` runs this. MiniLM on TREC, batches of 16, single precision. tlx's rows go from the resolved config to the
+record on disk: loading, encoding, training with a validation after every epoch, saving the best weights, test.
+`benchmarks/warm.py` names what they need; `benchmarks/unfreezing.py` holds finetuning-scheduler and fastai.
 """
 
-import json
-import os
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from statistics import median
-
 import torch
-from finetuning import DATA, LR, MINILM, alone, batches, network, planned, spread
+from peers import Bare, Given, HuggingFace, PlainLightning, bare_in_laps, study
+from rows import Found, Job, Row, Turn, bench, now, took
+from torch import Tensor, nn
+from unfreezing import fastai_freeze_to, finetuning_scheduler
+from warm import BATCH, TREC, missing
+from warm import study as tlx
+from warm import study_in_laps as tlx_in_laps
 
-from tlx.data.loaders import eval_loader
-from tlx.sweeps.worker import do
-from tlx.train import assemble, make_loaders
+from tlx.data.loaders import Examples, eval_loader
+from tlx.data.sampling import epoch_batches
+from tlx.schedules import linear
 
-REPEATS, STEPS, SEEDS, PROBE_EPOCHS = 3, 100, 5, 10
-FEW = ["dataset.train_size=1000"]
-PROBE = ["strategy=feature_extraction", f"trainer.max_epochs={PROBE_EPOCHS}"]
-PARTIAL = [
-    "strategy=partial",
-    "strategy.freezing.until=layer4",
-    "strategy.freezing.ratio=null",
-    "trainer.max_epochs=5",
-    *FEW,
-]
-GRADUAL = ["strategy=gradual_unfreezing", "strategy.freezing.groups_per_phase=3", "trainer.max_epochs=12", *FEW]
-GRADUAL += ["strategy.freezing.epochs_per_phase=3"]
-# What a plain loop trains in these: prefixes of parameter names, phase by phase.
-HEAD = ("classifier", "bert.pooler")
-TOP = [(*HEAD, *(f"bert.encoder.layer.{i}." for i in range(lowest, 6))) for lowest in (5, 4, 3, 2, 1, 0)]
-EVERYTHING = ("",)
+SEEDS, EPOCHS = 5, 10
+PROBE = [*TREC, "strategy=feature_extraction", f"trainer.max_epochs={EPOCHS}"]
+FEW = [*TREC, "dataset.train_size=1000"]
+LAPS = 5
+PARTIAL = [*FEW, "strategy=partial", "strategy.freezing.until=layer4", "strategy.freezing.ratio=null"]
+PARTIAL += [f"trainer.max_epochs={LAPS}"]
+# Four phases: the head, the top 3 blocks, all blocks, everything.
+PHASES, PHASE = 4, 3
+GRADUAL = [*FEW, "strategy=gradual_unfreezing", "strategy.freezing.groups_per_phase=3"]
+GRADUAL += [f"strategy.freezing.epochs_per_phase={PHASE}", f"trainer.max_epochs={PHASES * PHASE}"]
+# Scaled: one epoch a phase; and for those that encode nothing once, on 400 questions.
+SHORT = ["strategy.freezing.epochs_per_phase=1", f"trainer.max_epochs={PHASES}"]
+SHORTER = [*SHORT, "dataset.train_size=400", "dataset.val_size=0.4"]
+SCALE = PHASE * 1000 / 400
 
-
-def tlx_runs(words: Sequence[str], seeds: int = 1, again: bool = False) -> Callable[[Path], float]:
-    """Seconds that tlx takes for these runs; `again`: after somebody did them once."""
-
-    def measure(folder: Path) -> float:
-        if again:
-            do(planned([*words, "study=before"], 0, folder), [])
-        runs = [planned(words, seed, folder) for seed in range(seeds)]
-        began = time.perf_counter()
-        for run in runs:
-            do(run, [])
-        return time.perf_counter() - began
-
-    return measure
+ADAMW, FUSED = "AdamW, default", "AdamW, fused"
+CLIPPED, CONSTANT = "clipped, linear schedule", "not clipped, constant rate"
+PLAYED, BUCKETS, SHUFFLED = "of what is played back", "length buckets", "to the longest of a shuffled batch"
+EVERY = "each epoch, test at the end"
 
 
-def plain_loop(
-    words: Sequence[str], phases: Sequence[tuple[str, ...]], epochs: int, steps: int | None = None, times: float = 1
-) -> Callable[[Path], float]:
-    """Seconds of a plain loop that trains, with fused AdamW, what each phase names for so many epochs.
+def limit(turn: Turn) -> Found:
+    """One bare pass of the encoder over all parts, then SEEDS bare trainings of a head on what it gave.
 
-    With `steps` each phase stops there, and what it took is scaled to the whole and multiplied by `times`.
+    Loading the network and reading the texts are not counted: nobody can do with less than this.
     """
-
-    def measure(folder: Path) -> float:
-        loader = batches(0, folder, words)
-        given = [batch for _ in range(epochs) for batch in loader]
-        model = network()
-        done = seconds = 0.0
-        for prefixes in phases:
-            for name, parameter in model.named_parameters():
-                parameter.requires_grad_(name.startswith(prefixes))
-            optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], LR, fused=True)
-            began = time.perf_counter()
-            for batch in given[: steps or len(given)]:
-                model(**batch).loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                done += 1
-            seconds += time.perf_counter() - began
-        return seconds * len(phases) * len(given) / done * times
-
-    return measure
+    given = Given(PROBE, 0, turn.folder)
+    began = now()
+    features = {name: encoded(given.module.backbone.eval(), part) for name, part in given.examples.items()}
+    scores = [trained_head(given, features, seed) for seed in range(SEEDS)]
+    return took(now() - began, accuracy=sum(scores) / SEEDS)
 
 
-def encoding(folder: Path) -> float:
-    """Seconds of one pass of the frozen network over everything that a probe study sees: the least it can take."""
-    config = planned(PROBE, 0, folder).config
-    data, module = assemble(config)
-    parts = make_loaders(config, data, module)
-    began = time.perf_counter()
-    with torch.no_grad():
-        for part in ("train", "validation", "test"):
-            for batch in eval_loader(parts[part].dataset, 32):
-                module.backbone.eval()(batch)
-    return time.perf_counter() - began
+@torch.no_grad()
+def encoded(backbone: nn.Module, data: Examples) -> Tensor:
+    """(n, D) features of a part, in the order of its examples."""
+    batches = [(batch["index"], backbone(batch)) for batch in eval_loader(data, 32)]
+    order = torch.cat([index for index, _ in batches]).argsort()
+    return torch.cat([values for _, values in batches])[order]
 
 
-# name -> what measures it
-ROWS: dict[str, Callable[[Path], float]] = {
-    "probes, tlx": tlx_runs(PROBE, SEEDS),
-    "probes, tlx, features kept before": tlx_runs(PROBE, SEEDS, again=True),
-    "probes, tlx, encoded in bfloat16": tlx_runs([*PROBE, "cache=bf16"], SEEDS),
-    "probes, one pass of the encoder": encoding,
-    "probes, plain loop ≈": plain_loop(PROBE, [HEAD[:1]], PROBE_EPOCHS, STEPS, SEEDS),
-    "partial, tlx": tlx_runs(PARTIAL),
-    "partial, tlx, cache=off": tlx_runs([*PARTIAL, "cache=off"]),
-    "partial, plain loop": plain_loop(PARTIAL, [TOP[1]], 5),
-    "gradual, tlx": tlx_runs(GRADUAL),
-    "gradual, tlx, cache=off": tlx_runs([*GRADUAL, "cache=off"]),
-    "gradual, plain loop": plain_loop(GRADUAL, [HEAD, TOP[2], TOP[5], EVERYTHING], 3),
+def trained_head(given: Given, features: dict[str, Tensor], seed: int) -> float:
+    """The test accuracy of a head trained as tlx trains one, chosen on validation like there."""
+    torch.manual_seed(seed)
+    labels = {name: torch.as_tensor(part.labels) for name, part in given.examples.items()}
+    head = nn.Sequential(nn.Dropout(0.1), nn.Linear(features["train"].shape[1], given.module.task.classes))
+    optimizer = torch.optim.AdamW(head.parameters(), given.lr, weight_decay=0.01, fused=True)
+    lengths = [given.module.backbone.preprocessing.length(e) for e in given.examples["train"].examples]
+    count, step, best, tested = len(lengths), 0, -1.0, 0.0
+    total = EPOCHS * len(epoch_batches(count, BATCH, seed, 0))
+
+    def score(part: str) -> float:
+        with torch.no_grad():
+            return float((head.eval()(features[part]).argmax(1) == labels[part]).float().mean())
+
+    for epoch in range(EPOCHS):
+        head.train()
+        for chosen in epoch_batches(count, BATCH, seed, epoch, lengths if given.buckets else None):
+            rows = torch.from_numpy(chosen)
+            optimizer.param_groups[0]["lr"] = given.lr * linear(step, total)
+            nn.functional.cross_entropy(head(features["train"][rows]), labels["train"][rows]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+        if (now_at := score("validation")) > best:
+            best, tested = now_at, score("test")
+    return tested
+
+
+JOBS = {
+    "probes": Job(
+        f"probe study: {SEEDS} seeds × {EPOCHS} epochs, 4,907 questions of TREC, MiniLM frozen",
+        {
+            "tlx, cold cache": Row(tlx(PROBE, "cold", SEEDS), f"{FUSED}, {CLIPPED}", PLAYED, EVERY),
+            "tlx, warm cache": Row(tlx(PROBE, "warm", SEEDS), f"{FUSED}, {CLIPPED}", PLAYED, EVERY),
+            "tlx, cache=bf16": Row(tlx([*PROBE, "cache=bf16"], "bf16", SEEDS), f"{FUSED}, {CLIPPED}", PLAYED, EVERY),
+            "Hugging Face Trainer": Row(
+                study(HuggingFace, PROBE, EPOCHS, SEEDS),
+                f"AdamW, its default (fused), {CLIPPED}",
+                SHUFFLED,
+                EVERY,
+                long=True,
+                needs=("accelerate",),
+            ),
+            "plain Lightning": Row(
+                study(PlainLightning, PROBE, EPOCHS, SEEDS), f"{ADAMW}, {CONSTANT}", SHUFFLED, EVERY, long=True
+            ),
+            "bare loop": Row(study(Bare, PROBE, EPOCHS, SEEDS), f"{FUSED}, {CONSTANT}", BUCKETS, EVERY, long=True),
+            "limit": Row(limit, f"{FUSED}, not clipped, linear schedule", "sorted by length", EVERY),
+        },
+        [
+            *((peer, "tlx, cold cache", "≥ 55") for peer in ("Hugging Face Trainer", "plain Lightning")),
+            ("bare loop", "tlx, cold cache", ""),
+            *((peer, "tlx, cache=bf16", "≥ 70") for peer in ("Hugging Face Trainer", "plain Lightning")),
+            *((peer, "tlx, warm cache", "≥ 200") for peer in ("Hugging Face Trainer", "plain Lightning")),
+            ("tlx, cold cache", "limit", "≤ 1.25"),
+        ],
+        "Limit: one bare pass of the encoder, 5 bare trainings of a head. Accuracies are to agree within 0.005.",
+    ),
+    "partial": Job(
+        f"partial fine-tuning: the top 2 of 6 blocks, {LAPS} epochs, 1,000 questions",
+        {
+            "tlx": Row(tlx(PARTIAL, "played"), f"{FUSED}, {CLIPPED}", f"{BUCKETS}, {PLAYED}", EVERY),
+            "tlx, cache=off": Row(
+                tlx_in_laps([*PARTIAL, "cache=off"], "off", ["trainer.max_epochs=2"], LAPS / 2),
+                f"{FUSED}, {CLIPPED}",
+                BUCKETS,
+                EVERY,
+                long=True,
+            ),
+            "bare loop": Row(
+                bare_in_laps(PARTIAL, LAPS, [], 2, LAPS / 2), f"{FUSED}, {CONSTANT}", BUCKETS, EVERY, long=True
+            ),
+        },
+        [("bare loop", "tlx", "≥ 1.4"), ("tlx, cache=off", "tlx", "")],
+        "All have the same batches in training and in validation.",
+    ),
+    "gradual": Job(
+        f"gradual unfreezing: {PHASES} phases × {PHASE} epochs, 1,000 questions",
+        {
+            "tlx": Row(
+                tlx_in_laps(GRADUAL, "played", SHORT, PHASE),
+                f"{FUSED}, {CLIPPED}",
+                f"{BUCKETS}, {PLAYED}",
+                EVERY,
+                long=True,
+            ),
+            "tlx, cache=off": Row(
+                tlx_in_laps([*GRADUAL, "cache=off"], "off", SHORTER, SCALE),
+                f"{FUSED}, {CLIPPED}",
+                BUCKETS,
+                EVERY,
+                long=True,
+            ),
+            "finetuning-scheduler": Row(
+                finetuning_scheduler(GRADUAL, PHASE, SHORTER, SCALE),
+                f"{ADAMW}, {CONSTANT}",
+                SHUFFLED,
+                "each epoch, saves and restores the best at each phase, test at the end",
+                long=True,
+                needs=("finetuning_scheduler",),
+            ),
+            "fastai freeze_to": Row(
+                fastai_freeze_to(GRADUAL, PHASE, SHORTER, SCALE),
+                "its Adam (decoupled decay), one cycle a phase",
+                SHUFFLED,
+                EVERY,
+                long=True,
+                needs=("fastai",),
+            ),
+            "bare loop": Row(
+                bare_in_laps(GRADUAL, PHASE, SHORTER, 1, SCALE), f"{FUSED}, {CONSTANT}", BUCKETS, EVERY, long=True
+            ),
+        },
+        [
+            *((peer, "tlx", "≥ 1.7") for peer in ("finetuning-scheduler", "fastai freeze_to", "bare loop")),
+            ("tlx, cache=off", "tlx", ""),
+        ],
+        "cache=off / tlx is what playing back alone gives. The goal is meant for the fastest of the peers.",
+    ),
 }
-RATIOS = [
-    ("probes, plain loop ≈", "probes, tlx"),
-    ("probes, plain loop ≈", "probes, tlx, features kept before"),
-    ("probes, plain loop ≈", "probes, tlx, encoded in bfloat16"),
-    ("probes, tlx", "probes, one pass of the encoder"),
-    ("partial, plain loop", "partial, tlx"),
-    ("partial, tlx, cache=off", "partial, tlx"),
-    ("gradual, plain loop", "gradual, tlx"),
-    ("gradual, tlx, cache=off", "gradual, tlx"),
-]
-
-
-def main() -> None:
-    """Print medians and ranges; write benchmarks/frozen.json."""
-    if not (MINILM / "config.json").is_file() or not DATA.is_dir():
-        print("frozen work is not measured: TLX_MINILM must name MiniLM's folder, TLX_DATA the one that holds trec.")
-        return
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    found: dict[str, list[float]] = {name: [] for name in ROWS}
-    for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS):
-        for name, seconds in found.items():
-            with tempfile.TemporaryDirectory() as folder:
-                seconds.append(alone(name, partial(ROWS[name], Path(folder))))
-            print(f"{name}: {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
-    print(f"seconds, {os.cpu_count()} cores, one thread, median (range) of {len(found['probes, tlx'])}")
-    for name, seconds in found.items():
-        print(f"{name:36}{spread(seconds, 1):>28}")
-    for one, other in RATIOS:
-        ratios = [a / b for a, b in zip(found[one], found[other], strict=True)]
-        print(f"{one} / {other}: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    Path("benchmarks/frozen.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    bench("frozen", JOBS, missing("trec", minilm=True))

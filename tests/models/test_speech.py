@@ -96,6 +96,13 @@ def test_masking_hides_frames_in_training_only_and_spares_clips_too_short_for_it
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_network_that_never_masks_takes_clips_too_short_to_be_masked(kind):
+    backbone = build(kind, config={"mask_time_prob": 0.0, "feat_extract_norm": "layer"})
+    assert features(backbone, clip(0.15)).isfinite().all()
+    assert backbone.train()(batch_of(backbone, clip(0.15))).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_norm_of_the_encoder_stands_where_it_is_applied(kind):
     def group_of(name, **config):
         return next(g.name for g in build(kind, config=config).layer_groups() if name in g.parameters)

@@ -86,9 +86,12 @@ class SpeechBackbone(Backbone):
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
     def _unmasked(self, values: Tensor) -> Tensor | None:
-        """Masks that hide no frame, for clips too short to be masked in training (transformers raises); else None."""
+        """Masks that hide no frame, for clips too short to be masked in training (transformers raises); else None.
+
+        None, too, for a network that never masks: it has no embedding to put in place of a frame.
+        """
         frames = int(self.network._get_feat_extract_output_lengths(values.shape[1]))
-        if frames > self.network.config.mask_time_length:
+        if frames > self.network.config.mask_time_length or not hasattr(self.network, "masked_spec_embed"):
             return None
         return torch.zeros(len(values), frames, dtype=torch.bool, device=values.device)
 
