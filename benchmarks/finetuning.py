@@ -36,6 +36,7 @@ from tlx.data.loaders import Examples
 from tlx.data.sampling import EpochBatchSampler
 from tlx.data.text import TextPreprocessing
 from tlx.instantiate import instantiate
+from tlx.objectives.ewc import EWC
 from tlx.quiet import quiet_lightning
 from tlx.sweeps.study import Planned, plan_run
 from tlx.sweeps.worker import do
@@ -96,13 +97,19 @@ def planned(words: Sequence[str], seed: int, folder: Path) -> Planned:
         return plan_run(compose([*given, *words]))
 
 
-def tlx_train(strategy: str) -> Callable[[Clock, int, Path], None]:
+def tlx_train(strategy: str, *further: Callable[[], L.Callback]) -> Callable[[Clock, int, Path], None]:
     """`tlx train` with this strategy: its own config, Trainer, callbacks and record."""
 
     def train(clock: Clock, seed: int, folder: Path) -> None:
-        do(planned([f"strategy={strategy}", "trainer.checkpoint_seconds=3600"], seed, folder), [Watch(clock)])
+        run = planned([f"strategy={strategy}", "trainer.checkpoint_seconds=3600"], seed, folder)
+        do(run, [Watch(clock), *(make() for make in further)])
 
     return train
+
+
+def ewc() -> EWC:
+    """EWC with a made-up Fisher information: MiniLM brings no source task, and a step costs the same with any."""
+    return EWC(1.0, lambda module: {n: torch.ones_like(p) for n, p in module.backbone.named_parameters("backbone")})
 
 
 def examples(seed: int, folder: Path, words: Sequence[str] = ()) -> Examples:
@@ -213,10 +220,12 @@ ROWS: dict[str, tuple[Callable[[Clock, int, Path], None], str, str, str]] = {
     "limit": (bare(fused=True), "AdamW, fused", "no clipping, constant", "length buckets of tlx"),
     "tlx discriminative": (tlx_train("discriminative"), "AdamW, fused", "clipped, linear schedule", "length buckets"),
     "tlx mixout": (tlx_train("mixout"), "AdamW, fused", "clipped, linear schedule", "length buckets"),
+    "tlx L2-SP": (tlx_train("l2_sp"), "AdamW, fused", "clipped, linear schedule", "length buckets"),
+    "tlx EWC": (tlx_train("full", ewc), "AdamW, fused", "clipped, linear schedule", "length buckets"),
 }
 # (whose examples a second, over whose)
 RATIOS = [("tlx", name) for name in ("bare loop", "plain Lightning", "Hugging Face Trainer", "limit")]
-STEP_COSTS = [("tlx discriminative", "tlx"), ("tlx mixout", "tlx")]
+STEP_COSTS = [(f"tlx {name}", "tlx") for name in ("discriminative", "mixout", "L2-SP", "EWC")]
 
 
 def alone(name: str, measure: Callable[[], Any]) -> Any:

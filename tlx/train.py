@@ -103,6 +103,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
                 bring_together(trained, module)
         finally:
             record.seconds["train"] = point.seconds
+            record.seconds |= {"objectives": sum(o.seconds for o in trained.objectives)} if trained.objectives else {}
             if profile:
                 record.seconds["profile"] = profile.seconds()
         record.trained(trainer)
@@ -193,6 +194,9 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     )
     strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
     module.plan = strategy.apply(module, backbone)
+    module.objectives = strategy.objectives
+    for objective in module.objectives:
+        objective.join(config, module)
     return data, module
 
 

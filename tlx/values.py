@@ -72,6 +72,10 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "strategy.learning_rates": _PART,
     "strategy.adapter": ("null, or " + _PART[0], lambda v: v is None or _part(v)),
     "strategy.mixout": ("a number or null", lambda v: v is None or _number(v)),
+    "strategy.objectives": (
+        "a list of parts, each with `_target_`, the dotted name of a class",
+        lambda v: isinstance(v, list) and all(map(_part, v)),
+    ),
     "strategy.longer": ("a whole number ≥ 2, or null", lambda v: v is None or _whole(v, 2)),
     "optimizer": _PART,
     "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
