@@ -19,6 +19,7 @@ from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.compact import CompactTable, compact_table
+from tlx.compiled import compiled
 from tlx.data.dataset import Data, Dataset, encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.data.sealed import Sealed
@@ -98,9 +99,11 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
         record.resumes(earlier)
         trained = copy.deepcopy(module) if is_sharded(config) else module
         try:
-            with followers.training(earlier), compact or nullcontext():
+            compile = config["trainer"]["compile"]
+            with followers.training(earlier), compact or nullcontext(), compiled(trained, compile) as code:
                 trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
                 bring_together(trained, module)
+            record.details["compiled"] = code or None
         finally:
             record.seconds["train"] = point.seconds
             record.seconds |= {"objectives": sum(o.seconds for o in trained.objectives)} if trained.objectives else {}
@@ -166,7 +169,7 @@ def follow(
     earlier = begin()
     point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
     trainer = make_trainer(config, folder, [point], rank)
-    with compact or nullcontext():
+    with compact or nullcontext(), compiled(module, config["trainer"]["compile"]):
         trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
     bring_together(module, None)
 

@@ -95,6 +95,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trainer.workers": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
     "trainer.checkpoint_seconds": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
     "trainer.detect_anomaly": ("true or false", lambda v: isinstance(v, bool)),
+    "trainer.compile": ("true or false", lambda v: isinstance(v, bool)),
     "trainer.on_out_of_memory": ("fail or halve", lambda v: v in ("fail", "halve")),
     "trainer.head_dropout": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
     "logger.wandb.mode": ("offline or online", lambda v: v in ("offline", "online")),
