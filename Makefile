@@ -34,7 +34,7 @@ test-all: .venv/.stamp ## the default tests and the slow ones
 		&& touch $@ || echo "the peers could not all be installed"
 
 # Rows take one thread each, so two scripts go on at a time; the long ones begin.
-BENCHES := frozen finetuning growth vision sweep speech prepared overhead
+BENCHES := frozen finetuning growth vision sweep speech prepared
 MEASURE = $(MAKE) --no-print-directory -j 2 --output-sync=target $(BENCHES:%=measure-%)
 
 measure-%:

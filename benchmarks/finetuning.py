@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import lightning as L
+import torch
 from peers import Bare, Given, HuggingFace, PlainLightning, Tell
 from rows import Enough, Found, Job, Row, Turn, Window, bench, took
 from warm import DATA, MINILM, TREC, carry_out, missing, planned
+
+from tlx.objectives.ewc import EWC
 
 Measure = Callable[[Turn], Found]
 
@@ -39,12 +43,19 @@ def window(examples: int, train: Callable[[Window, Turn], None]) -> Measure:
     return measure
 
 
-def tlx(words: Sequence[str], strategy: str) -> Callable[[Window, Turn], None]:
-    """`tlx train` with this strategy: its own config, Trainer, callbacks and record."""
+def made_up_ewc() -> EWC:
+    """EWC with a made-up Fisher information: MiniLM brings no source task, and a step costs the same with any."""
+    return EWC(1.0, lambda module: {n: torch.ones_like(p) for n, p in module.backbone.named_parameters("backbone")})
+
+
+def tlx(
+    words: Sequence[str], strategy: str, further: Callable[[], L.Callback] | None = None
+) -> Callable[[Window, Turn], None]:
+    """`tlx train` with this strategy: its own config, Trainer, callbacks and record; and a `further` callback."""
 
     def train(window: Window, turn: Turn) -> None:
         given = [*words, f"strategy={strategy}", "trainer.checkpoint_seconds=3600"]
-        carry_out([planned(given, turn.seed, turn.folder, strategy)], [Tell(window)])
+        carry_out([planned(given, turn.seed, turn.folder, strategy)], [Tell(window), *([further()] if further else [])])
 
     return train
 
@@ -89,11 +100,13 @@ JOBS = {
             ),
             "tlx discriminative": ours(short(tlx(TREC, "discriminative")), validation=NONE),
             "tlx mixout": ours(short(tlx(TREC, "mixout")), validation=NONE),
+            "tlx L2-SP": ours(short(tlx(TREC, "l2_sp")), validation=NONE),
+            "tlx EWC": ours(short(tlx(TREC, "full", made_up_ewc)), validation=NONE),
         },
         [
             *((name, "tlx", "") for name in ("bare loop", "plain Lightning", "Hugging Face Trainer")),
             ("tlx", "limit", ""),
-            *((name, "tlx", "") for name in ("tlx discriminative", "tlx mixout")),
+            *((name, "tlx", "") for name in ("tlx discriminative", "tlx mixout", "tlx L2-SP", "tlx EWC")),
         ],
         "The limit is the bare loop with the fused optimiser.",
     ),

@@ -15,8 +15,9 @@ from rows import Found, Laps, Turn, now, took
 
 from tlx.config import composer
 from tlx.results.record import read_record
+from tlx.sweeps.jobs import as_jobs
 from tlx.sweeps.study import Planned, plan_run
-from tlx.sweeps.worker import do
+from tlx.sweeps.worker import do, do_job
 
 MINILM, DATA = Path(os.environ.get("TLX_MINILM", "")), Path(os.environ.get("TLX_DATA", ""))
 BATCH = 16
@@ -40,9 +41,16 @@ def planned(words: Sequence[str], seed: int, folder: Path, study: str = "bench")
 
 
 def carry_out(runs: Sequence[Planned], callbacks: Sequence[L.Callback] = ()) -> list[dict[str, Any]]:
-    """Do these runs in this process, as a sweep would, and return their records."""
-    for run in runs:
-        do(run, callbacks)
+    """Do these runs in this process, job by job as a sweep would, and return their records.
+
+    With callbacks that want a Trainer, one run after the other.
+    """
+    if callbacks:
+        for run in runs:
+            do(run, callbacks)
+    else:
+        for job in as_jobs(runs):
+            do_job(job)
     records = [read_record(run.folder) for run in runs]
     if any(record is None or record["status"] != "completed" for record in records):
         raise RuntimeError("a run left no record of its completion")

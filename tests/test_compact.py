@@ -17,6 +17,7 @@ from tlx.compact import CompactTable, compact_table
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.models.text import TextBackbone
 from tlx.module import TransferModule
+from tlx.objectives.l2_sp import L2SP
 from tlx.schedules import linear
 from tlx.seeding import RandomState, seed_everything
 from tlx.strategies.freezing import FrozenBackbone, Gradual
@@ -135,6 +136,32 @@ def test_without_decay_what_does_not_occur_stays_as_it_was_to_the_bit() -> None:
 def test_with_mixout() -> None:
     both_runs = both(lambda: Mixout(0.5, select=lambda name, layer: name.startswith("backbone.")))
     same(*both_runs[:2])
+
+
+def test_with_a_penalty_in_the_place_of_decay() -> None:
+    """What does not occur stays where it starts, and there a penalty is zero."""
+    runs = [Run(), Run()]
+    start = runs[0].table.weight.detach().clone()
+    for run in runs:
+        run.module.objectives = [L2SP(0.5, 0.1, new=lambda name: name.startswith("task."))]
+        run.module.plan.no_decay |= run.module.plan.trained
+    full, run = runs
+    full.fit()
+    small = run.compact()
+    assert small is not None
+    with small:
+        run.fit()
+    same(full, run)
+    plain = Run()
+    plain.fit()
+    kept = [float((r.table.weight.detach() - start)[small.rows].norm()) for r in (run, plain)]
+    assert kept[0] < 0.9 * kept[1], "the penalty pulls the rows that are trained"
+
+
+def test_where_decay_moves_what_a_penalty_would_pull_back_the_table_is_whole() -> None:
+    run = Run()
+    run.module.objectives = [L2SP()]
+    assert run.compact() is None
 
 
 def test_roberta_counts_positions_from_its_padding_token() -> None:

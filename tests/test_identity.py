@@ -62,6 +62,7 @@ def test_what_can_change_a_result(identify) -> None:
         ["trainer.max_epochs=2"],
         ["trainer.precision=bf16-mixed"],
         ["trainer.head_dropout=0.5"],
+        ["trainer.compile=true"],
         ["dataset.train_size=3_per_class"],
         ["dataset.val_size=50"],
         ["dataset.split_seed=1"],

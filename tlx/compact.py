@@ -83,23 +83,23 @@ def compact_table(config: dict[str, Any], module: TransferModule, loaders: dict[
     Texts of the test part are not looked at: the table is whole again before anything is computed from them.
 
     None where it would not be exact, or save nothing: a network without such a table, one that is never trained, one
-    that other layers use too (an output tied to it) or that processes hold in shares, or an optimiser that changes what
-    has no gradient in other ways.
+    that other layers use too (an output tied to it) or that processes hold in shares, an optimiser that changes what
+    has no gradient in other ways, or an objective, which may pull back what decay has moved.
     """
     plan = module.plan
     assert plan is not None
-    examples = chain(*(loaders[part].dataset.examples for part in ("train", "selection")))
+    further = (objective.examples(module) for objective in module.objectives)
+    examples = chain(*(loaders[part].dataset.examples for part in ("train", "selection")), *further)
     found = module.backbone.token_rows(examples)
     if found is None or is_sharded(config):
         return None
     table, ids = found
     users = [m for m in module.modules() if any(p is table.weight for p in m.parameters(recurse=False))]
     name = next((n for n, p in module.named_parameters() if p is table.weight), "")
-    trained = {n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters} - plan.fixed
-    if users != [table] or name not in trained:
+    if users != [table] or name not in plan.trained:
         return None
     optimizer = module.make_optimizer(plan.optimizer_groups(module, module.lr, module.weight_decay))
-    if not multiplies(optimizer, table.weight):
+    if not multiplies(optimizer, table.weight) or (module.objectives and name not in plan.no_decay):
         return None
     compact = CompactTable(name, table, ids)
     return compact if len(compact.rows) + 1 < table.num_embeddings else None

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlx.config_folder import CONFIG_DIR
@@ -279,4 +279,12 @@ def _keys(config: Any, prefix: str = "") -> list[str]:
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             keys += _keys(node, f"{prefix}{key}.")
+        elif isinstance(node, ListConfig) and not node._is_none() and not node._is_missing():
+            parts = [(place, node._get_node(place)) for place in range(len(node))]
+            keys += [
+                k
+                for place, part in parts
+                if isinstance(part, DictConfig)
+                for k in _keys(part, f"{prefix}{key}.{place}.")
+            ]
     return keys

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlx.errors import UserError
 from tlx.models.location import locate, weights_hash
+from tlx.registry.entries import read_card
 
 # Where things lie, how they are shown and what they are kept as changes no result. `lr` and `pretrain` are sources of
 # other keys; paths are replaced by the hashes of what lies there. batch_size, devices and accumulate all stay: together
@@ -61,7 +62,7 @@ def identify(config: dict[str, Any], choices: dict[str, Any]) -> Identity:
     Raises:
         UserError: weights or data that the config names are not there.
     """
-    prints = {"data": _data(config), **_weights(config)}
+    prints = {"data": _data(config), **_weights(config), **_source(config)}
     rest = deepcopy(config)
     for key in WITHOUT_EFFECT:
         _drop(rest, key.split("."))
@@ -114,6 +115,21 @@ def _weights(config: dict[str, Any]) -> dict[str, str]:
     if config["strategy"]["init"] != "scratch":
         prints["weights"] = weights_hash(place, cache)
     return prints
+
+
+def _source(config: dict[str, Any]) -> dict[str, str]:
+    """What the weights were trained on, and the head that they had: an objective may ask for both."""
+    place = weights_place(config) if config["strategy"].get("objectives") else None
+    if place is None or not (place / "head.safetensors").is_file():
+        return {}
+    from tlx.instantiate import instantiate
+
+    cache, source = Path(config["paths"]["cache"]), read_card(place).get("dataset")
+    if source is None:
+        return {}
+    prints = [instantiate(source, "dataset").fingerprint(cache), weights_hash(place / "head.safetensors", None)]
+    settings = {k: v for k, v in source.items() if k not in ("path", "make", "revision")}
+    return {"source": _hash([settings, *prints])}
 
 
 def _drop(config: dict[str, Any], parts: list[str]) -> None:

@@ -37,6 +37,8 @@ def instantiate(node: dict[str, Any], key: str, **extra: Any) -> Any:
 
 def _check_nodes(node: Any, key: str, given: Collection[str] = ()) -> None:
     """Check the keys of a node and of the nodes within it against the arguments of their targets."""
+    for number, item in enumerate(node if isinstance(node, list) else ()):
+        _check_nodes(item, f"{key}.{number}")
     if not isinstance(node, dict):
         return
     for name, value in node.items():

@@ -1,6 +1,6 @@
 """TransferModule: the one LightningModule. A backbone and a task, trained as a parameter plan says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
@@ -15,6 +15,7 @@ from tlx.callbacks.phases import phase_starts
 from tlx.distributed import broadcast_buffers
 from tlx.models.backbone import Backbone
 from tlx.modes import in_eval_mode
+from tlx.objectives.objective import Objective
 from tlx.plan import ParameterPlan
 from tlx.tasks.classification import Classification, ClassificationMeter
 
@@ -43,6 +44,7 @@ class TransferModule(L.LightningModule):
         self.lr, self.weight_decay = lr, weight_decay
         self.make_optimizer, self.schedule = optimizer, schedule
         self.plan: ParameterPlan | None = None
+        self.objectives: Sequence[Objective] = ()  # what is minimised beside the task's loss
         self.base: str | None = None  # hash of what no phase trains; checkpoints hold it where it is known
         self.meter: ClassificationMeter | None = None
         self.frozen_work: FrozenWork | None = None  # plays the frozen layers back to the steps of a training
@@ -109,6 +111,9 @@ class TransferModule(L.LightningModule):
             plugin.clip_grad_by_norm(optimizer, gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        return list(self.objectives)
 
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters and buffers of every group that some phase trains: all that a run changes."""

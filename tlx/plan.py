@@ -79,6 +79,12 @@ class ParameterPlan:
         """Names of the groups that some phase trains."""
         return frozenset().union(*(p.trainable for p in self.phases))
 
+    @property
+    def trained(self) -> frozenset[str]:
+        """Names of the parameters that some phase trains."""
+        names = (n for group in self.groups if group.name in self.ever_trainable for n in group.parameters)
+        return frozenset(names) - self.fixed
+
     def boundaries(self, total_steps: int, steps_per_epoch: int) -> list[int]:
         """The optimiser step at which each phase starts (the first is 0).
 

@@ -93,17 +93,18 @@ def check_sharding(config: dict[str, Any], module: TransferModule) -> None:
     """
     if not is_sharded(config):
         return
-    if config["strategy"]["mixout"]:
+    part = "mixout" if config["strategy"]["mixout"] else "objectives" if module.objectives else None
+    if part:
         raise UserError(
-            "strategy.mixout keeps all pretrained weights beside the trained ones on every device, which is what "
+            f"strategy.{part} keeps all pretrained weights beside the trained ones on every device, which is what "
             "trainer.strategy=fsdp is to avoid: say trainer.strategy=ddp."
         )
-    for part in module.modules():
-        settings = getattr(part, "config", None)
+    for layer in module.modules():
+        settings = getattr(layer, "config", None)
         dropped = next((k for k in ("layerdrop", "encoder_layerdrop") if getattr(settings, k, 0)), None)
         if dropped:
             raise UserError(
-                f"{type(part).__name__} leaves out layers at random ({dropped}={getattr(settings, dropped)}), other "
+                f"{type(layer).__name__} leaves out layers at random ({dropped}={getattr(settings, dropped)}), other "
                 "ones on every process, and trainer.strategy=fsdp needs the same ones: say trainer.strategy=ddp."
             )
 

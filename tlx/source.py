@@ -1,4 +1,4 @@
-"""The source task of a backbone: scored before and after adaptation with its own head, kept aside."""
+"""The source task of a backbone, with its own head kept aside: its scores before and after adaptation, its examples."""
 
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,8 @@ def source_meter(config: dict[str, Any], module: TransferModule) -> ForgettingMe
     source = _source(config)
     if source is None:
         return None
-    card, dataset, place = source
-    head = _head(module, card, dataset)
-    head.load_state_dict(load_file(place / "head.safetensors"))
-    head.requires_grad_(False).eval()
+    card, dataset, _ = source
+    head = source_head(config, module)
     loader = _loader(config, card, dataset, module, "test")
 
     def scores(current: nn.Module) -> dict[str, float]:
@@ -86,6 +84,29 @@ def source_probe(config: dict[str, Any], module: TransferModule) -> SourceProbe 
     return SourceProbe(train, test, task)
 
 
+def has_source(config: dict[str, Any]) -> bool:
+    """Whether the run's weights bring their source task, and are used."""
+    return _source(config) is not None
+
+
+def source_head(config: dict[str, Any], module: TransferModule) -> Classification:
+    """The source task with the head that its training left, frozen and in eval mode; see `has_source`."""
+    source = _source(config)
+    assert source is not None
+    card, dataset, place = source
+    head = _head(module, card, dataset)
+    head.load_state_dict(load_file(place / "head.safetensors"))
+    return head.requires_grad_(False).eval()
+
+
+def source_examples(config: dict[str, Any], module: TransferModule) -> Examples:
+    """At most PROBED of the source's training examples, the same ones for every run; see `has_source`."""
+    source = _source(config)
+    assert source is not None
+    card, dataset, _ = source
+    return _loader(config, card, dataset, module, "train").dataset
+
+
 def _head(module: TransferModule, card: dict[str, Any], dataset: Dataset) -> Classification:
     """The source task; its random weights are drawn apart, so that what is measured does not change the training."""
     with torch.random.fork_rng():
@@ -107,6 +128,8 @@ def _source(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset, Path] | No
     if not (place / "head.safetensors").is_file():
         return None
     card = read_card(place)
+    if "dataset" not in card:
+        return None
     return card, instantiate(card["dataset"], "dataset"), place
 
 

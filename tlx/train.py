@@ -25,6 +25,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.callbacks.progress import Listener
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
 from tlx.compact import CompactTable, compact_table
+from tlx.compiled import compiled
 from tlx.data.dataset import Data, Dataset
 from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
 from tlx.data.prepared import prepare_part
@@ -210,11 +211,15 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
     trained = copy.deepcopy(module) if is_sharded(config) else module
     loaders, earlier = one.loaders, one.earlier
     try:
-        with followers.training(earlier), one.compact or nullcontext():
+        compile = config["trainer"]["compile"]
+        with followers.training(earlier), one.compact or nullcontext(), compiled(trained, compile) as code:
             trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
             bring_together(trained, module)
+        one.record.details["compiled"] = code or None
     finally:
         one.record.seconds["train"] = point.seconds
+        if trained.objectives:
+            one.record.seconds["objectives"] = sum(objective.seconds for objective in trained.objectives)
         if one.profile:
             one.record.seconds["profile"] = one.profile.seconds()
     return one.record.trained(trainer.global_step, trainer.current_epoch)
@@ -361,7 +366,7 @@ def follow(
     earlier = begin()
     point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
     trainer = make_trainer(config, folder, [point], rank)
-    with compact or nullcontext():
+    with compact or nullcontext(), compiled(module, config["trainer"]["compile"]):
         trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
     bring_together(module, None)
 
@@ -391,6 +396,9 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     module.plan = strategy.apply(module, backbone)
     if strategy.solver is not None:
         strategy.solver.check(config)
+    module.objectives = strategy.objectives
+    for objective in module.objectives:
+        objective.join(config, module)
     return data, module
 
 

@@ -72,6 +72,10 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "strategy.learning_rates": _PART,
     "strategy.adapter": ("null, or " + _PART[0], lambda v: v is None or _part(v)),
     "strategy.mixout": ("a number or null", lambda v: v is None or _number(v)),
+    "strategy.objectives": (
+        "a list of parts, each with `_target_`, the dotted name of a class",
+        lambda v: isinstance(v, list) and all(map(_part, v)),
+    ),
     "strategy.longer": ("a whole number ≥ 2, or null", lambda v: v is None or _whole(v, 2)),
     "strategy.solver": (_PART[0], _part),
     "optimizer": _PART,
@@ -92,6 +96,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trainer.workers": ("a whole number ≥ 0, or null", lambda v: v is None or _whole(v, 0)),
     "trainer.checkpoint_seconds": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
     "trainer.detect_anomaly": ("true or false", lambda v: isinstance(v, bool)),
+    "trainer.compile": ("true or false", lambda v: isinstance(v, bool)),
     "trainer.on_out_of_memory": ("fail or halve", lambda v: v in ("fail", "halve")),
     "trainer.head_dropout": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
     "logger.wandb.mode": ("offline or online", lambda v: v in ("offline", "online")),

@@ -21,7 +21,7 @@ from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
 
 STRATEGIES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "configs" / "strategy").glob("*.yaml"))
-ALWAYS_TRAINED = {"full", "scratch", "scratch_long", "shuffled", "mixout", "discriminative"}
+ALWAYS_TRAINED = {"full", "scratch", "scratch_long", "shuffled", "mixout", "discriminative", "l2_sp", "ewc"}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from transformers import AutoConfig
 
 from tlx.distributed import whole
 from tlx.errors import UserError
+from tlx.objectives.l2_sp import L2SP
 from tlx.plan import apply_phase
 from tlx.seeding import seed_everything
 from tlx.sharding import check_sharding, shard, units
@@ -89,3 +90,6 @@ def test_what_shares_cannot_train_is_refused(contract) -> None:
     with pytest.raises(UserError, match=r"mixout.*trainer.strategy=ddp"):
         check_sharding(options | {"strategy": {"mixout": 0.5}}, module)
     check_sharding({"trainer": {"strategy": "fsdp", "devices": 1}, "strategy": {"mixout": 0.5}}, module)
+    module.objectives = [L2SP()]
+    with pytest.raises(UserError, match=r"objectives.*trainer.strategy=ddp"):
+        check_sharding(options | {"strategy": {"mixout": None}}, module)

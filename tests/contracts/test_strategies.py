@@ -62,12 +62,14 @@ def place(compose, tmp_path_factory):
             pd.DataFrame(rows).to_parquet(folder / f"{split}.parquet")
     for model in MODELS:
         seed_everything(99)
-        _, module = assemble(composed(compose, root, model, "scratch", "model.path=null"))
+        config = composed(compose, root, model, "scratch", "model.path=null")
+        data, module = assemble(config)
         with torch.no_grad():
             # timm's residual branches start at zero, so that nothing would flow through them.
             for parameter in module.backbone.parameters():
                 parameter += 0.05 * torch.randn_like(parameter)
-        entries.add(root / "registry", model, module, {})
+        card = {"dataset": config["dataset"], "labels": list(data.spec.label_names)}
+        entries.add(root / "registry", model, module, card)
     return root
 
 

@@ -17,6 +17,7 @@ CASES = [
     ["strategy=full", "dataset.train_size=200", "optimizer=sgd", "optimizer.weight_decay=0"],
     ["model=minilm", "dataset=trec", "model.path=some/where", "dataset.path=/data/tr'ec, it's \\here"],
     ["strategy=lora", "dataset.subset_seed=${seed}", "trainer.precision=bf16-mixed"],
+    ["strategy=l2_sp", "strategy.objectives.0.alpha=0.01"],
     ["strategy=mixout", "trainer.patience=3", "dataset.metrics=[accuracy]", "+model.options.drop_rate=0.1"],
 ]
 

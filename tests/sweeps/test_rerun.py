@@ -46,7 +46,7 @@ def test_force_keeps_the_old_attempt(tlx) -> None:
     assert {f.name for f in folder.glob("attempt-*")} == {"attempt-1", "attempt-2", "attempt-3"}
 
 
-@pytest.mark.parametrize("strategy", ["full", "lora", "mixout"])
+@pytest.mark.parametrize("strategy", ["full", "lora", "mixout", "ewc"])
 def test_a_record_alone_suffices_to_run_again(tlx, strategy: str, tmp_path) -> None:
     from tlx.train import run
 

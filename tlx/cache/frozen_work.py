@@ -295,6 +295,8 @@ def frozen_work(config: dict[str, Any], module: L.LightningModule, loaders: dict
         refused = "cache=off"
     elif options["devices"] > 1:
         refused = "several devices"
+    elif options["compile"]:  # playing back goes by hooks, which the compiler does not look for
+        refused = "trainer.compile=true"
     elif str(options["precision"]) not in ("32", "32-true"):
         refused = f"trainer.precision={options['precision']}"
     parts = {name: loaders[name].dataset for name in ("train", "validation", "test")}

@@ -9,6 +9,7 @@ import lightning as L
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from tlx.compiled import forget_compiled
 from tlx.distributed import check_in_step, rewrap
 from tlx.errors import UserError
 from tlx.layer_groups import LayerGroup
@@ -53,7 +54,7 @@ class PhaseSchedule(L.Callback):
     is passed over. The phase follows from the optimiser step alone, so a resumed run is in the right one.
 
     With Lightning's DDP, all processes must hold the same weights at the end of a phase, and the wrapper is built anew
-    for the next.
+    for the next. What `torch.compile` made is compiled anew for each phase.
 
     Raises:
         RuntimeError: they do not.
@@ -126,6 +127,7 @@ class PhaseSchedule(L.Callback):
         self.phase = phase
         apply_phase(module, plan, phase)
         rewrap(trainer)
+        forget_compiled()
         trainable = plan.phases[phase].trainable
         modules = dict(module.named_modules())
         self._release()

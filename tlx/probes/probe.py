@@ -149,13 +149,19 @@ def make_probe(
     It goes on drawing random numbers where torch's generator is now. Tensors that `beside` have too are theirs.
 
     None where more than a linear head is trained, or something that lies between its steps: the features are not kept
-    (`tlx.cache`), batches are accumulated, an anomaly is looked for, or the optimiser is none of `SEPARABLE`.
+    (`tlx.cache`), there are objectives, batches are accumulated, an anomaly is looked for, or the optimiser is none of `SEPARABLE`.
     """
     plan, options, task = module.plan, config["trainer"], module.task
     assert plan is not None
     trained = {name for name, parameter in module.named_parameters() if any(parameter is p for p in task.parameters())}
     in_phases = {n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters} - plan.fixed
-    if len(plan.phases) > 1 or in_phases != trained or options["accumulate"] > 1 or options["detect_anomaly"]:
+    if (
+        module.objectives
+        or len(plan.phases) > 1
+        or in_phases != trained
+        or options["accumulate"] > 1
+        or options["detect_anomaly"]
+    ):
         return None
     if type(module.make_optimizer(plan.optimizer_groups(module, module.lr, module.weight_decay))) not in SEPARABLE:
         return None

@@ -9,23 +9,35 @@ from typing import Any
 NONE = "–"
 
 
-def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"optimizer": {"lr": 0.1}} → {"optimizer.lr": 0.1}. Lists and empty dictionaries are values."""
+def flatten(nested: dict[str, Any], prefix: str = "", parts: bool = True) -> dict[str, Any]:
+    """{"optimizer": {"lr": 0.1}} → {"optimizer.lr": 0.1}. Lists of plain values, and what is empty, are values.
+
+    A part that stands in a list (`strategy.objectives`) is named by its place: "strategy.objectives.0.alpha", as
+    overrides have it. With `parts=False` such a list is a value, too.
+    """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, name)
+        inner = _inner(value) if parts or isinstance(value, dict) else None
+        if inner:
+            flat |= flatten(inner, name, parts)
         else:
             flat[name] = value
     return flat
+
+
+def _inner(value: Any) -> dict[str, Any] | None:
+    """What a setting consists of, by name; None where it is a value."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return {str(place): item for place, item in enumerate(value)}
+    return value if isinstance(value, dict) else None
 
 
 def lookup(nested: dict[str, Any], name: str) -> Any:
     """The value of a dotted name; None when there is none."""
     value: Any = nested
     for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+        value = (_inner(value) or {}).get(part)
     return value
 
 
@@ -39,11 +51,12 @@ def differing(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> I
         if mine == theirs:
             continue
         name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(mine, dict) and mine and isinstance(theirs, dict) and theirs:
-            yield from differing(mine, theirs, name)
+        inner = _inner(mine), _inner(theirs)
+        if inner[0] and inner[1]:
+            yield from differing(inner[0], inner[1], name)
             continue
-        for value in (mine, theirs):
-            yield from flatten(value, name) if isinstance(value, dict) and value else [name]
+        for branch in inner:
+            yield from flatten(branch, name) if branch else [name]
 
 
 @lru_cache(maxsize=100_000)  # a large table asks the same some hundred thousand times

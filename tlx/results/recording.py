@@ -134,12 +134,11 @@ class Recording:
         plan = module.plan
         assert plan is not None
         sizes = {n: p.numel() for n, p in module.named_parameters()}
-        trained = {n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters if n not in plan.fixed}
         total = sum(sizes.values())
         self.counts |= {
             "parameters": total,
-            "trainable": sum(sizes[n] for n in trained),
-            "trainable_share": sum(sizes[n] for n in trained) / total,
+            "trainable": sum(sizes[n] for n in plan.trained),
+            "trainable_share": sum(sizes[n] for n in plan.trained) / total,
             "train_labels": data.spec.sizes["train"],
             "selection_labels": data.spec.sizes["validation"] if self.config["selection"] == "best" else 0,
             "test_labels": data.spec.sizes["test"],

@@ -1,4 +1,6 @@
-"""A transfer strategy: initialisation × freezing × learning rates × adapter × weight noise, composed from parts."""
+"""A transfer strategy: initialisation × freezing × learning rates × adapter × weight noise × objectives, composed from
+parts.
+"""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -8,6 +10,7 @@ from torch import nn
 from tlx.errors import UserError
 from tlx.layer_groups import HEAD, LayerGroup
 from tlx.models.backbone import Backbone
+from tlx.objectives.objective import Objective
 from tlx.plan import ParameterPlan, Phase
 from tlx.probes.logistic import Logistic
 from tlx.strategies.freezing import NoFreezing
@@ -32,7 +35,8 @@ class TransferStrategy:
     `init` is "pretrained" (the model's own weights), "scratch" (random), "shuffled" (the model's own without their
     order, see `tlx.models.shuffled`) or "registry:NAME". `lr` is the base learning rate that the preset recommends
     (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`. `longer` multiplies the epochs
-    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`).
+    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`). `objectives` are
+    terms beside the task's loss (`tlx.objectives`).
     """
 
     init: str = "pretrained"
@@ -43,6 +47,7 @@ class TransferStrategy:
     mixout: float | None = None
     longer: int | None = None
     solver: Logistic | None = None
+    objectives: list[Objective] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.init not in INITS and not self.init.startswith("registry:"):
@@ -53,6 +58,12 @@ class TransferStrategy:
             )
         if self.mixout is not None and not 0 <= self.mixout <= 1:
             raise UserError(f"strategy.mixout={self.mixout} is a probability and must lie in [0, 1].")
+        for objective in self.objectives:
+            if not isinstance(objective, Objective):
+                raise UserError(f"strategy.objectives: a {type(objective).__name__} is no objective (tlx.objectives).")
+        kinds = [type(objective).__name__ for objective in self.objectives]
+        if len(set(kinds)) < len(kinds):
+            raise UserError(f"strategy.objectives names one twice: {', '.join(kinds)}. Add up their strengths.")
 
     def apply(self, module: nn.Module, backbone: Backbone) -> ParameterPlan:
         """Wrap layers of the backbone if the strategy does, and plan every parameter of `module`.

@@ -42,8 +42,8 @@ def experiment(compose: Composer, overrides: Sequence[str]) -> tuple[dict[str, A
     change of defaults reaches it.
     """
     chosen = {g: name for g, name in compose(overrides).choices.items() if g not in ("logger", "experiment")}
-    bare = flatten(compose.unresolved([f"{group}={name}" for group, name in chosen.items()]))
-    full = flatten(compose.unresolved(overrides))
+    bare = flatten(compose.unresolved([f"{group}={name}" for group, name in chosen.items()]), parts=False)
+    full = flatten(compose.unresolved(overrides), parts=False)
     tree = OmegaConf.create()
     for key, value in full.items():
         if not under(key, LEFT_OUT) and (key not in bare or comparable(bare[key]) != comparable(value)):
