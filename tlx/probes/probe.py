@@ -148,8 +148,8 @@ def make_probe(
 
     It goes on drawing random numbers where torch's generator is now. Tensors that `beside` have too are theirs.
 
-    None where more than a linear head is trained, or something that lies between its steps: the features are not kept
-    (`tlx.cache`), there are objectives, batches are accumulated, an anomaly is looked for, or the optimiser is none of `SEPARABLE`.
+    None where more than a linear head is trained, or in another way: the features are not kept (`tlx.cache`), there are
+    objectives, batches are accumulated, an anomaly is looked for, or the optimiser is none of `SEPARABLE`.
     """
     plan, options, task = module.plan, config["trainer"], module.task
     assert plan is not None
