@@ -155,13 +155,9 @@ def make_probe(
     assert plan is not None
     trained = {name for name, parameter in module.named_parameters() if any(parameter is p for p in task.parameters())}
     in_phases = {n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters} - plan.fixed
-    if (
-        module.objectives
-        or len(plan.phases) > 1
-        or in_phases != trained
-        or options["accumulate"] > 1
-        or options["detect_anomaly"]
-    ):
+    if len(plan.phases) > 1 or in_phases != trained or module.objectives:
+        return None
+    if options["accumulate"] > 1 or options["detect_anomaly"]:
         return None
     if type(module.make_optimizer(plan.optimizer_groups(module, module.lr, module.weight_decay))) not in SEPARABLE:
         return None

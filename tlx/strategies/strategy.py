@@ -35,8 +35,8 @@ class TransferStrategy:
     `init` is "pretrained" (the model's own weights), "scratch" (random), "shuffled" (the model's own without their
     order, see `tlx.models.shuffled`) or "registry:NAME". `lr` is the base learning rate that the preset recommends
     (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`. `longer` multiplies the epochs
-    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`). `objectives` are
-    terms beside the task's loss (`tlx.objectives`).
+    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`).
+    `objectives` are terms beside the task's loss (`tlx.objectives`).
     """
 
     init: str = "pretrained"
