@@ -151,7 +151,7 @@ class FrozenWork:
             self.reasons.append("training examples are augmented")
             # Those of the other parts are not, but they alone are a small share of the work.
             return {}
-        example = min(data.examples, key=data.preprocessing.length)
+        example = data.examples[int(data.lengths.argmin())]
         found = {}
         with self._at_rest():
             batch = self._batch(data, [example, example])
@@ -243,7 +243,7 @@ class FrozenWork:
         largest one to the computed logits, as a share of the largest logit. Padding None: it is too large on either
         side, so this network does not compute an example independently of the others of its batch.
         """
-        lengths = np.array([data.preprocessing.length(e) for e in data.examples])
+        lengths = data.lengths
         order = np.argsort(lengths, kind="stable")
         chosen = order[np.linspace(0, len(order) - 1, min(CHECKED, len(order))).astype(int)].tolist()
         for length, positions in _blocks(data, chosen):
@@ -280,7 +280,7 @@ def _blocks(data: Examples, chosen: Iterable[int]) -> list[tuple[int, list[int]]
     """(length, positions) of what is encoded together: examples of one length, so that none of them is padded."""
     by_length: dict[int, list[int]] = {}
     for position in chosen:
-        by_length.setdefault(data.preprocessing.length(data.examples[position]), []).append(position)
+        by_length.setdefault(int(data.lengths[position]), []).append(position)
     return [
         (length, positions[i : i + BLOCK])
         for length, positions in sorted(by_length.items())
