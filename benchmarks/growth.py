@@ -102,9 +102,9 @@ def curves() -> dict[str, tuple[Sequence[int], Callable[[int], Any]]]:
 
 
 def main() -> None:
-    """Print the curves with their exponents; write benchmarks/growth.json. An argument: how many repetitions."""
+    """Print the curves with their exponents; write benchmarks/growth.json. One repetition, several with --full."""
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else REPETITIONS
+    repetitions = REPETITIONS if "--full" in sys.argv[1:] else 1
     print(f"growth: one thread, {repetitions} repetitions; median (range)")
     written: dict[str, Any] = {}
     for name, (sizes, measure) in curves().items():

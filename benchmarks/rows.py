@@ -3,7 +3,7 @@
 A job has rows (tlx, its peers, the limit) and ratios between them. Each repetition measures every row of a job once,
 one after the other, so that a machine that slows down slows all of them. A row begins in a process forked from one that
 has done the imports, and so inherits nobody's settings. Every time is taken twice: by the clock, and by the processor,
-which other programs disturb less.
+which other programs disturb less: `make bench` has two scripts at work at a time, one a core.
 
 A row marked ≈ is long. It is timed in a window (100 steps, or 30 s where these take longer, after 10 others), or in
 fewer epochs than the job has, and scaled by examples; --full runs it to the end.
