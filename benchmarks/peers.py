@@ -294,7 +294,7 @@ class HuggingFace:
             remove_unused_columns=False,
             **self.options,
         )
-        return transformers.Trainer(
+        trainer = transformers.Trainer(
             self.network,
             arguments,
             data_collator=collate,
@@ -304,3 +304,5 @@ class HuggingFace:
             compute_metrics=lambda p: {"accuracy": float(np.mean(p.predictions.argmax(1) == p.label_ids))},
             callbacks=[TellTrainer()],
         )
+        trainer.remove_callback(transformers.PrinterCallback)  # what it prints is no part of the table
+        return trainer

@@ -1,8 +1,8 @@
 """What playing frozen layers back saves on images: probes and partial fine-tuning against plain Lightning.
 
 `make bench` runs this. SqueezeNet with its ImageNet weights, and a ResNet-18 with random ones (as fast as any), on
-caltech20: 960 / 160 / 480 images of 128 × 128 pixels. The peer has the same network and pixels, and evaluates as often.
-`benchmarks/warm.py` says what is needed, and where: the weights are in `weights` beside the data sets.
+caltech20: 960 / 160 / 480 images, of 128 × 128 pixels and, for the ResNet, 64 × 64. The peer has the same network and
+pixels, and evaluates as often. `benchmarks/warm.py` says what is needed; the weights are in `weights` beside the data.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ def resnet18(folder: Path) -> list[str]:
     if not file.is_file():
         torch.manual_seed(0)
         save_file(timm.create_model("resnet18", num_classes=0).state_dict(), file)
-    return ["model=resnet18", f"model.path={file}", "model.size=128"]
+    return ["model=resnet18", f"model.path={file}", "model.size=64"]
 
 
 def chosen(
