@@ -118,6 +118,26 @@ def test_weights_stored_in_half_precision_are_trained_in_single(tmp_path: Path) 
     assert all(p.isfinite().all() for p in module.parameters())
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_are_clipped_under_a_fused_optimiser_in_either_precision(precision: str) -> None:
+    before, after = [], []
+
+    def norm(module: nn.Module) -> float:
+        gradients = [p.grad.norm() for p in module.parameters() if p.grad is not None]
+        return float(torch.linalg.vector_norm(torch.stack(gradients)))
+
+    class Norms(L.Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            before.append(norm(pl_module))
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            after.append(norm(pl_module))
+
+    fit(build(), Norms(), precision=precision, gradient_clip_val=1e-3)
+    assert min(before) > 1e-2
+    assert after == pytest.approx([1e-3] * len(before), rel=1e-2)
+
+
 def test_too_few_tensors_in_the_file_are_an_error(tmp_path: Path) -> None:
     state = Tiny().network.state_dict()
     save_file({n: t for n, t in state.items() if not n.startswith("blocks.1")}, tmp_path / "model.safetensors")
