@@ -40,7 +40,7 @@ MEASURE = $(MAKE) --no-print-directory -j 2 --output-sync=target $(BENCHES:%=mea
 measure-%:
 	$(V)/python benchmarks/$*.py $(WHOLE)
 
-bench: .venv/.peers ## measure what tlx claims of its speed (quiet machine, about half an hour; TLX_MINILM, TLX_DATA: see benchmarks/warm.py)
+bench: .venv/.peers ## measure what tlx claims of its speed (quiet machine; TLX_MINILM, TLX_DATA: see benchmarks/warm.py)
 	$(V)/python benchmarks/table.py
 	$(MEASURE)
 
