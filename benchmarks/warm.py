@@ -4,6 +4,7 @@ The environment names what is needed: TLX_MINILM the folder of all-MiniLM-L6-v2,
 sets, each in a folder of its own (`trec`, `caltech20`, …).
 """
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from rows import Found, Laps, Turn, now, took
 from tlx.config import composer
 from tlx.results.record import read_record
 from tlx.sweeps.jobs import as_jobs
+from tlx.sweeps.local import modules_for
 from tlx.sweeps.study import Planned, plan_run
 from tlx.sweeps.worker import do, do_job
 
@@ -65,6 +67,8 @@ def study(words: Sequence[str], name: str, seeds: int = 1) -> Callable[[Turn], F
 
     def measure(turn: Turn) -> Found:
         runs = [planned(words, seed, turn.folder, name) for seed in range(seeds)]
+        for module in modules_for([run.config for run in runs]):  # what a sweep's warm server has imported
+            importlib.import_module(module)
         began = now()
         records = carry_out(runs)
         return took(now() - began, accuracy=mean(r["metrics"]["test/accuracy"] for r in records))

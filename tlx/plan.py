@@ -189,8 +189,12 @@ def apply_modes(module: nn.Module, plan: ParameterPlan, phase: int) -> None:
             modules[name].training = group.name in trainable
 
 
-def share_frozen(module: nn.Module, other: nn.Module, plan: ParameterPlan) -> None:
-    """Let the tensors that no phase trains be those of `other`, where they are equal: one copy for both."""
+def share_frozen(module: nn.Module, other: nn.Module, plan: ParameterPlan) -> bool:
+    """Let the tensors that no phase trains be those of `other`, where they are equal: one copy for both.
+
+    Returns whether all of them are.
+    """
+    same = True
     theirs = dict(other.named_parameters()) | dict(other.named_buffers())
     ours = dict(module.named_parameters()) | dict(module.named_buffers())
     for group in plan.groups:
@@ -199,6 +203,9 @@ def share_frozen(module: nn.Module, other: nn.Module, plan: ParameterPlan) -> No
         for name in (*group.parameters, *group.buffers):
             if name in theirs and torch.equal(ours[name], theirs[name]):
                 ours[name].data = theirs[name].data
+            else:
+                same = False
+    return same
 
 
 def frozen_hash(module: nn.Module, plan: ParameterPlan) -> str:

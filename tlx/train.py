@@ -116,7 +116,7 @@ def run_together(runs: Sequence[tuple[dict[str, Any], Path]], callbacks: Sequenc
     """Do runs that differ in seeds, learning rates and weight decays alone; `callbacks` has those of each.
 
     Those of which nothing but the head is trained, on features that are kept, are trained in the same steps. Each has a
-    record of its own, and what it would have had alone but for the last bits of sums.
+    record of its own, and what it would have had alone.
 
     Raises:
         Exception: what ended the first of those that failed; the others have their results nevertheless.
@@ -164,15 +164,18 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     set_threads(config["trainer"]["threads"])
     seed_everything(config["seed"])
     data, module = assemble(config)
+    assert module.plan is not None
+    shared = beside is not None and share_frozen(module, beside.module, module.plan)
+    if beside and shared:  # what is known of the tensors and the tokenizer need not be found out again
+        module.backbone.preprocessing = beside.module.backbone.preprocessing
     loaders = make_loaders(config, data, module, beside=beside)
     compact = compact_table(config, module, loaders)
-    assert module.plan is not None
-    if beside is not None:
-        share_frozen(module, beside.module, module.plan)
     module.frozen_work = work = frozen_work(config, module, loaders)
+    if beside and shared:
+        work.hashes = beside.work.hashes
     loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
-    module.base = frozen_hash(module, module.plan)
-    record.describe(module, data, frozen=module.base)
+    module.base = base = (beside.module.base if beside and shared else None) or frozen_hash(module, module.plan)
+    record.describe(module, data, frozen=base)
     record.counts |= compact.counts if compact else {}
 
     meter = source_meter(config, module)

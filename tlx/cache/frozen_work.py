@@ -69,7 +69,7 @@ class FrozenWork:
         self.seconds = self.seconds_alone = 0.0
         self.difference = 0.0
         self._boundaries: dict[int, Boundary] | None = None
-        self._tensors: dict[str, str] = {}  # hash of each frozen layer group, which does not change
+        self.hashes: dict[str, str] = {}  # of each frozen layer group, which does not change
         self._stores: dict[tuple[str, int], Store | None] = {}
         self._whole: dict[str, Tensor] = {}  # what `entering` has read
 
@@ -263,7 +263,7 @@ class FrozenWork:
         return size, {"padding": None, "difference": min(differences.values())}
 
     def _key(self, depth: int, *further: object) -> str:
-        return prefix_key(self.module, self.plan, depth, self._tensors, self.mode, BLOCK, *further)
+        return prefix_key(self.module, self.plan, depth, self.hashes, self.mode, BLOCK, *further)
 
     def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
         batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])

@@ -57,22 +57,9 @@ class Probe:
     _waited: int = field(default=0, init=False)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """The positions of the examples in each batch of an epoch."""
+        """The positions of the examples in each batch of an epoch; a number of batches that all seeds have."""
         sampler = self.sampler
         return epoch_batches(sampler.count, sampler.batch_size, sampler.seed, epoch, sampler.lengths)
-
-    def draw(self, batch: np.ndarray, features: Tensor, labels: Tensor, share: Tensor) -> None:
-        """Fill in a batch: features (B, D), under dropout as the head's layer applies it; labels, share (B,).
-
-        A batch smaller than B leaves the last places without a share in the loss.
-        """
-        size, chosen = len(batch), torch.from_numpy(batch).to(features.device)
-        torch.index_select(self.train.features, 0, chosen, out=features[:size])
-        torch.index_select(self.train.labels, 0, chosen, out=labels[:size])
-        share[:size], share[size:] = 1 / size, 0.0
-        if rate := self.module.task.dropout:
-            kept = torch.empty_like(features[:size]).bernoulli_(1 - rate, generator=self.generator)
-            features[:size] *= kept.div_(1 - rate)
 
     def stepped(self, epoch: int, loss: float, values: Any) -> None:
         """An optimiser step is done; `values` gives the head's state, should it be broken."""
