@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from warm import BATCH, planned
 
+from tlx.assembly import assemble, make_loaders
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
 from tlx.plan import apply_phase
 from tlx.seeding import seed_everything
-from tlx.train import assemble, make_loaders
 
 QUIET: dict[str, Any] = {f"enable_{what}": False for what in ("progress_bar", "model_summary", "checkpointing")}
 

@@ -15,6 +15,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BEST, BestWeights
 from tlx.compact import CompactTable, compact_table
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.evaluation import evaluate
 from tlx.models.text import TextBackbone
 from tlx.module import TransferModule
 from tlx.objectives.l2_sp import L2SP
@@ -24,7 +25,7 @@ from tlx.strategies.freezing import FrozenBackbone, Gradual
 from tlx.strategies.lora import LoRA
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
-from tlx.train import evaluate, load_selected
+from tlx.train import load_selected
 
 TEXTS = [f"{word} number {i} of a short text" for i, word in enumerate(["good", "bad", "fine", "poor"] * 4)]
 LABELS = np.array([0, 1] * 8)

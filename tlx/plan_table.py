@@ -23,8 +23,8 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         composed = compose(overrides)
         writable(Path(composed.config["paths"]["cache"]))
         pretrain_if_missing(compose, composed.config, composed.choices)
+    from tlx.assembly import assemble
     from tlx.data.sampling import training_length
-    from tlx.train import assemble
 
     config = composed.config
     data, module = assemble(config)

@@ -10,33 +10,25 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric import Fabric
-from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from tlx import budget
-from tlx.cache.follow_phases import FollowPhases
+from tlx.assembly import assemble, make_loaders
 from tlx.cache.frozen_work import FrozenWork, frozen_work
-from tlx.callbacks.divergence import Diverged, StopOnDivergence
+from tlx.callbacks.divergence import Diverged
 from tlx.callbacks.forgetting import ForgettingMeter
-from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
-from tlx.callbacks.phases import PhaseSchedule
 from tlx.callbacks.progress import Listener
-from tlx.checkpoints import BEST, BestWeights, ResumePoint, SafeCheckpointIO, resume_point
+from tlx.checkpoints import BEST, ResumePoint, resume_point
 from tlx.compact import CompactTable, compact_table
 from tlx.compiled import compiled
-from tlx.data.dataset import Data, Dataset
-from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
-from tlx.data.prepared import prepare_part
+from tlx.data.dataset import Data
 from tlx.data.sealed import Sealed
-from tlx.distributed import Averaged, Ranked
+from tlx.evaluation import device_of, evaluate, features_of, moved
 from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
 from tlx.loggers import make_loggers
 from tlx.measures import Measures
-from tlx.models.build import build_backbone
-from tlx.module import TransferModule, known_score, score
+from tlx.module import TransferModule, known_score
 from tlx.plan import frozen_hash, share_frozen
 from tlx.probes.logistic import Logistic, Solution, rank
 from tlx.probes.probe import Probe, make_probe
@@ -47,13 +39,12 @@ from tlx.ranks import Followers
 from tlx.registry import entries
 from tlx.results.curves import scratch_curves
 from tlx.results.recording import Recording
-from tlx.seeding import RandomState, seed_everything, seed_rank
-from tlx.sharding import Sharded, bring_together, is_sharded
+from tlx.seeding import seed_everything, seed_rank
+from tlx.sharding import bring_together, is_sharded
 from tlx.source import source_meter
 from tlx.strategies.lora import merge_adapters
-from tlx.strategies.strategy import TransferStrategy
-from tlx.tasks.classification import Classification, ClassificationMeter
 from tlx.tasks.metrics import direction, directions
+from tlx.trainer import make_trainer
 
 
 @dataclass
@@ -81,11 +72,6 @@ class Run:
     profile: TimeProfile | None
     best: dict[str, Tensor] | None = None
     error: Diverged | None = None
-
-    @property
-    def examples(self) -> dict[str, Examples]:
-        """The encoded examples of each part."""
-        return self.work.parts
 
 
 def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = ()) -> dict[str, Any]:
@@ -168,7 +154,7 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     shared = beside is not None and share_frozen(module, beside.module, module.plan)
     if beside and shared:  # what is known of the tensors and the tokenizer need not be found out again
         module.backbone.preprocessing = beside.module.backbone.preprocessing
-    loaders = make_loaders(config, data, module, beside=beside)
+    loaders = make_loaders(config, data, module, beside=(beside.data, beside.work.parts) if beside else None)
     compact = compact_table(config, module, loaders)
     module.frozen_work = work = frozen_work(config, module, loaders)
     if beside and shared:
@@ -259,16 +245,6 @@ def solve(one: Run) -> None:
     for logger in make_loggers(config, one.folder):
         logger.log_metrics({f"val/{name}": score for name, score in scores.items()} | {"epoch": 0}, found.iterations)
         logger.finalize("success")
-
-
-def features_of(module: TransferModule, loaders: dict[str, Any], part: str) -> Tensor:
-    """(n, D): what the backbone makes of each example of a part, kept or computed."""
-    known = module.features(part)
-    if known is not None:
-        return known
-    data = loaders[part].dataset  # without an epoch its examples come as they are, in the order of their positions
-    found = score(module, module.task, eval_loader(data, 128), forward=module.backbone)
-    return found.predictions()[0]
 
 
 def as_probe(one: Run, callbacks: Sequence[L.Callback], others: Sequence[Probe] = ()) -> Probe | None:
@@ -374,121 +350,6 @@ def follow(
     bring_together(module, None)
 
 
-def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
-    """The data and the planned module; everything random in them follows from the seed set before.
-
-    Raises:
-        UserError: whatever the user's choices have that cannot be: see the parts.
-    """
-    dataset: Dataset = instantiate(config["dataset"], "dataset")
-    data = dataset.load(config["seed"], Path(config["paths"]["cache"]))
-    backbone = build_backbone(config, texts=lambda: _texts(data))
-    task = Classification(
-        backbone.feature_dim, data.spec.label_names, dataset.metrics, config["trainer"]["head_dropout"]
-    )
-    optimizer = {k: v for k, v in config["optimizer"].items() if k not in ("lr", "weight_decay")}
-    module = TransferModule(
-        backbone,
-        task,
-        lr=config["optimizer"]["lr"],
-        weight_decay=config["optimizer"]["weight_decay"],
-        optimizer=instantiate(optimizer, "optimizer"),
-        schedule=instantiate(config["scheduler"], "scheduler"),
-    )
-    strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
-    module.plan = strategy.apply(module, backbone)
-    if strategy.solver is not None:
-        strategy.solver.check(config)
-    module.objectives = strategy.objectives
-    for objective in module.objectives:
-        objective.join(config, module)
-    return data, module
-
-
-def _texts(data: Data) -> list[str]:
-    """The training texts before `train_size`, pairs as one text each: what a tokenizer may be trained on."""
-    return [" ".join(t) if isinstance(t, tuple) else t for t in data.train_pool.inputs]
-
-
-def make_loaders(
-    config: dict[str, Any], data: Data, module: TransferModule, rank: int = 0, beside: Run | None = None
-) -> dict[str, Any]:
-    """Loaders of the three parts: training shuffled and augmented, the others in a fixed order.
-
-    A run on several devices shares out its training batches, and, as `selection`, those of the validation during the
-    training; `validation` and `test` are whole. Encoded examples that a run `beside` it has, too, are its own.
-    """
-    dataset: Dataset = instantiate(config["dataset"], "dataset")
-    preprocessing, options = module.backbone.preprocessing, config["trainer"]
-    examples = {}
-    for name in ("train", "validation", "test"):
-        part, augmentation = getattr(data, name), dataset.augmentation if name == "train" else None
-        if beside is not None and not augmentation and getattr(beside.data, name).ids == part.ids:
-            examples[name] = beside.examples[name]
-        else:
-            encoded = prepare_part(config, data, name, preprocessing)
-            examples[name] = Examples(encoded, part.labels, preprocessing, augmentation, config["seed"])
-    buckets = dataset.sampler == "length_buckets"
-    world, workers, size = options["devices"], options["workers"] or 0, options["eval_batch_size"]
-    several = choose_workers(options["workers"], examples["train"], config["model"]["modality"])
-    return {
-        "train": train_loader(
-            examples["train"], options["batch_size"] * world, config["seed"], buckets, several, rank, world
-        ),
-        "selection": eval_loader(examples["validation"], size, workers, rank, world),
-        "validation": eval_loader(examples["validation"], size, workers),
-        "test": eval_loader(examples["test"], size, workers),
-    }
-
-
-def make_trainer(
-    config: dict[str, Any],
-    folder: Path,
-    callbacks: Sequence[L.Callback],
-    rank: int = 0,
-    work: FrozenWork | None = None,
-    profile: TimeProfile | None = None,
-) -> L.Trainer:
-    """A Lightning Trainer for this process of a run; `callbacks` come after its own. Only rank 0 logs."""
-    options = config["trainer"]
-    several = options["devices"] > 1
-    strategy: Any = (Sharded if is_sharded(config) else Averaged)() if several else "auto"
-    monitor = f"val/{config['dataset']['monitor']}"
-    mode = "max" if direction(config["dataset"]["monitor"]) == "higher" else "min"
-    schedule = PhaseSchedule()
-    parts: list[L.Callback] = [
-        schedule,
-        *([FollowPhases(work, schedule)] if work else []),
-        RandomState(),
-        StopOnDivergence(),
-        BestWeights(folder / "checkpoints", monitor, mode),
-    ]
-    if patience := budget.patience(config):
-        parts.append(EarlyStopping(monitor, mode=mode, patience=patience))
-    if config["strategy"]["mixout"]:
-        parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
-    return L.Trainer(
-        accelerator=options["accelerator"],
-        devices=options["devices"],
-        max_epochs=budget.epochs(config),
-        precision=options["precision"],
-        accumulate_grad_batches=options["accumulate"],
-        gradient_clip_val=options["gradient_clip"],
-        detect_anomaly=options["detect_anomaly"],
-        deterministic=config["deterministic"],
-        logger=make_loggers(config, folder) if rank == 0 else False,
-        callbacks=[*parts, *callbacks],
-        strategy=strategy,
-        plugins=[SafeCheckpointIO(), *([Ranked(rank, options["devices"])] if several else [])],
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-        profiler=profile,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-
-
 def load_selected(
     config: dict[str, Any],
     module: TransferModule,
@@ -507,29 +368,6 @@ def load_selected(
     else:
         state = torch.load(folder / "checkpoints" / BEST, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(compact.whole_state(state) if compact else state, strict=False)
-
-
-@contextmanager
-def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
-    """The module is on `device` while this context is open, and on the CPU afterwards."""
-    module.to(device)
-    try:
-        yield
-    finally:
-        module.cpu()
-
-
-def evaluate(module: TransferModule, loaders: dict[str, Any], part: str) -> ClassificationMeter:
-    """One pass over a part in eval mode, without gradients; from the head on where its features are kept."""
-    features = module.features(part)
-    if features is None:
-        return score(module, module.task, loaders[part], forward=lambda batch: module.logits(batch, part))
-    return known_score(module.task, features, loaders[part].dataset.labels)
-
-
-def device_of(config: dict[str, Any]) -> torch.device:
-    """Where this process computes: its first device of the kind that the config names."""
-    return Fabric(accelerator=config["trainer"]["accelerator"], devices=1).device
 
 
 def set_threads(threads: int | None) -> None:

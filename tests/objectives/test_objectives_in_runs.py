@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tlx.assembly import assemble, make_loaders
 from tlx.compact import compact_table
 from tlx.config import composer
 from tlx.objectives.ewc import SourceEWC
 from tlx.objectives.l2_sp import L2SP
-from tlx.train import assemble, make_loaders
 
 L2 = "strategy.objectives=[{_target_: tlx.objectives.l2_sp.L2SP, alpha: %s}]"
 EWC = "strategy.objectives=[{_target_: tlx.objectives.ewc.SourceEWC, strength: %s, examples: 20}]"

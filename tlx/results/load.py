@@ -21,8 +21,8 @@ def load_model(folder: str | Path) -> "TransferModule":
     """
     from safetensors.torch import load_file
 
+    from tlx.assembly import assemble
     from tlx.strategies.lora import merge
-    from tlx.train import assemble
 
     folder = Path(folder)
     record = read_record(folder)

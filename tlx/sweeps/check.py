@@ -66,11 +66,11 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
     Raises:
         UserError: it is impossible.
     """
+    from tlx.assembly import assemble, make_loaders
     from tlx.compiled import check_compiled
     from tlx.data.sampling import training_length
     from tlx.loggers import check_loggers
     from tlx.sharding import check_sharding
-    from tlx.train import assemble, make_loaders
 
     _check_trainer(config)
     check_compiled(config)
