@@ -158,7 +158,7 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     compact = compact_table(config, module, loaders)
     module.frozen_work = work = frozen_work(config, module, loaders)
     if beside and shared:
-        work.hashes = beside.work.hashes
+        work.share(beside.work)
     loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
     module.base = base = (beside.module.base if beside and shared else None) or frozen_hash(module, module.plan)
     record.describe(module, data, frozen=base)

@@ -188,3 +188,25 @@ def test_a_profile_says_where_the_time_went(tlx) -> None:
         "data", "forward", "backward", "optimiser", "validation",
     }  # fmt: skip
     assert sum(parts.values()) == pytest.approx(found["train"], rel=0.3)
+
+
+def test_seeds_hold_one_copy_of_what_is_frozen(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tlx.train as training
+
+    seen: list[Any] = []
+    fit_heads = training.fit_heads
+
+    def look(runs: Any, probes: Any) -> None:
+        seen.extend(zip(runs, probes, strict=True))
+        fit_heads(runs, probes)
+
+    monkeypatch.setattr(training, "fit_heads", look)
+    together(planned(tlx, "adhoc", [0, 1, 2], "dataset.subset_seed=0"))
+    assert len(seen) == 3
+    for part in ("train", "validation"):
+        assert len({getattr(probe, part).features.data_ptr() for _, probe in seen}) == 1
+        assert len({id(one.work.parts[part]) for one, _ in seen}) == 1
+    backbones = [[p.data_ptr() for p in one.module.backbone.parameters()] for one, _ in seen]
+    assert backbones[0] == backbones[1] == backbones[2]
+    heads = {one.module.task.linear.weight.data_ptr() for one, _ in seen}
+    assert len(heads) == 3

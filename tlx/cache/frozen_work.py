@@ -69,9 +69,13 @@ class FrozenWork:
         self.seconds = self.seconds_alone = 0.0
         self.difference = 0.0
         self._boundaries: dict[int, Boundary] | None = None
-        self.hashes: dict[str, str] = {}  # of each frozen layer group, which does not change
+        self._hashes: dict[str, str] = {}  # of each frozen layer group, which does not change
         self._stores: dict[tuple[str, int], Store | None] = {}
-        self._whole: dict[str, Tensor] = {}  # what `entering` has read
+        self._whole: dict[Path, Tensor] = {}  # what `entering` has read of each store
+
+    def share(self, other: "FrozenWork") -> None:
+        """Know what `other` knows, whose frozen tensors are the same, and hold in memory once what both read."""
+        self._hashes, self._whole = other._hashes, other._whole
 
     def prepare(self, parts: Iterable[str]) -> None:
         """Make what these parts will need, before training changes how the network holds its weights."""
@@ -101,10 +105,10 @@ class FrozenWork:
             return None
         if not store.alike or len(boundary.kept) != 1:
             return None
-        if part not in self._whole:
-            (self._whole[part],), _ = store.read(range(len(store.offsets)), at_end=False)
+        if store.folder not in self._whole:
+            (self._whole[store.folder],), _ = store.read(range(len(store.offsets)), at_end=False)
         self.hits += len(store.offsets)
-        return self._whole[part]
+        return self._whole[store.folder]
 
     def summary(self) -> dict[str, Any]:
         """For the record: whether anything was played back, at which layers, how often, and why not."""
@@ -263,7 +267,7 @@ class FrozenWork:
         return size, {"padding": None, "difference": min(differences.values())}
 
     def _key(self, depth: int, *further: object) -> str:
-        return prefix_key(self.module, self.plan, depth, self.hashes, self.mode, BLOCK, *further)
+        return prefix_key(self.module, self.plan, depth, self._hashes, self.mode, BLOCK, *further)
 
     def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
         batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])

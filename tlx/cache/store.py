@@ -62,6 +62,7 @@ class Store:
     """A finished store, memory-mapped. `read(positions)` gives a padded batch of it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.meta = json.loads((folder / META).read_text())
         os.utime(folder / META)
         with np.load(folder / _INDEX) as index:

@@ -24,8 +24,12 @@ LOG_EVERY = 10  # steps between two rows of train/loss
 
 @dataclass
 class Known:
-    """What a frozen backbone makes of a part's examples: features (n, D), and their labels (n,)."""
+    """What a frozen backbone makes of a part's examples: features (n, D), and their labels (n,).
 
+    Both lie where the head is trained; `kept` are the features as the cache has them.
+    """
+
+    kept: Tensor
     features: Tensor
     labels: Tensor
 
@@ -153,9 +157,9 @@ def make_probe(
         features = module.features(part)
         if features is None:
             return None
-        others = (getattr(other, part).features for other in beside)
-        features = next((o for o in others if torch.equal(o, features)), features.to(module.device))
-        known[part] = Known(features, torch.from_numpy(loaders[part].dataset.labels).to(module.device))
+        theirs: list[Known] = [getattr(other, part) for other in beside]
+        there = next((t.features for t in theirs if t.kept is features), features.to(module.device))
+        known[part] = Known(features, there, torch.from_numpy(loaders[part].dataset.labels).to(module.device))
     generator = torch.Generator(module.device)
     if module.device.type == "cpu":
         generator.set_state(torch.get_rng_state())
