@@ -26,6 +26,7 @@ from tlx.data.sealed import Sealed
 from tlx.evaluation import device_of, evaluate, features_of, moved
 from tlx.instantiate import instantiate
 from tlx.interruption import Interruption
+from tlx.layer_groups import HEAD
 from tlx.loggers import make_loggers
 from tlx.measures import Measures
 from tlx.module import TransferModule, known_score
@@ -176,6 +177,8 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
         work.prepare(("train", "validation"))
         before = evaluate(module, loaders, "validation").compute()
         if meter is not None:
+            if beside and shared and beside.meter:
+                meter.before = dict(beside.meter.before)
             meter.measure_before(module)
         further = measures.before(module)
     watch.untrained = before[monitor]
@@ -301,7 +304,11 @@ def finish(one: Run) -> None:
     with record.clock("evaluate"), moved(module, device):
         validation = evaluate(module, loaders, "validation")
         test = evaluate(module, loaders, "test")
-        forgotten = meter.measure_after(module) if meter is not None else {}
+        forgotten: dict[str, float] = {}
+        if meter is not None:
+            # Where nothing but the head was trained, as the hashes just said, the source's scores are as before.
+            untouched = module.plan.ever_trainable == {HEAD}
+            forgotten = meter.measure_unchanged() if untouched else meter.measure_after(module)
     with record.clock("measure"), moved(module, device):
         further = one.further | one.measures.after(module, test.compute())
         record.cost |= one.measures.cost(module, None if "solver" in record.details else record.counts["steps"])

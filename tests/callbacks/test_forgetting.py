@@ -125,3 +125,16 @@ def test_other_scores_may_point_downwards_too() -> None:
     meter = ForgettingMeter(lambda module: {"wer": 0.1}, lower_is_better=("wer",))
     meter.before = {"wer": 0.04}
     assert meter.measure_after(Foreign())["wer"] == pytest.approx(0.06)
+
+
+def test_a_network_that_did_not_change_is_not_scored_again() -> None:
+    asked = []
+
+    def scores(module: nn.Module) -> dict[str, float]:
+        asked.append(module)
+        return {"accuracy": 0.75, "loss": 0.5}
+
+    meter = ForgettingMeter(scores)
+    meter.measure_before(nn.Linear(1, 1))
+    assert meter.measure_unchanged() == {"accuracy": 0.0, "loss": 0.0}
+    assert meter.after == {"accuracy": 0.75, "loss": 0.5} and len(asked) == 1

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,7 +272,13 @@ def versions() -> dict[str, Any]:
     """Versions of Python, tlx, its code (git commit, dirty or not; null outside a checkout) and the main libraries."""
     from tlx import __version__
 
-    found: dict[str, Any] = {"python": sys.version.split()[0], "tlx": __version__, **code_version()}
+    return {"python": sys.version.split()[0], "tlx": __version__, **code_version(), **_packages()}
+
+
+@cache
+def _packages() -> dict[str, str | None]:
+    """Reading them takes some 10 ms, and a record is written three times and more."""
+    found: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)
