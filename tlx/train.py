@@ -31,7 +31,7 @@ from tlx.loggers import make_loggers
 from tlx.measures import Measures
 from tlx.module import TransferModule, known_score
 from tlx.plan import frozen_hash, share_frozen
-from tlx.probes.logistic import Logistic, Solution, rank
+from tlx.probes.logistic import Logistic, Solution
 from tlx.probes.probe import Probe, make_probe
 from tlx.probes.together import train_together
 from tlx.profile import TimeProfile
@@ -44,7 +44,7 @@ from tlx.seeding import seed_everything, seed_rank
 from tlx.sharding import bring_together, is_sharded
 from tlx.source import source_meter
 from tlx.strategies.lora import merge_adapters
-from tlx.tasks.metrics import direction, directions
+from tlx.tasks.metrics import direction, directions, rank
 from tlx.trainer import make_trainer
 
 

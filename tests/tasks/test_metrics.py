@@ -1,11 +1,13 @@
 """Metrics by name: torchmetrics' own, each with its direction."""
 
+import math
+
 import pytest
 import torch
 import torchmetrics.functional.classification as tmf
 
 from tlx.errors import UserError
-from tlx.tasks.metrics import direction, directions, known, make
+from tlx.tasks.metrics import direction, directions, known, make, rank
 
 LOGITS = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(4, (200,), generator=torch.Generator().manual_seed(1))
@@ -33,3 +35,8 @@ def test_directions_of_a_record() -> None:
     assert found["forgetting/accuracy"] == found["gap/accuracy"] == "lower"
     with pytest.raises(UserError, match=r"unknown metric 'acuracy'. Did you mean 'accuracy'"):
         direction("acuracy")
+
+
+def test_a_rank_is_higher_the_better() -> None:
+    assert rank(0.9, "higher") > rank(0.1, "higher") > rank(math.nan, "higher")
+    assert rank(0.1, "lower") > rank(0.9, "lower") > rank(math.nan, "lower")

@@ -1,6 +1,5 @@
 """A linear head in closed form, as far as there is one: multinomial logistic regression, solved to its optimum."""
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,10 +96,3 @@ class Logistic:
         return Solution(
             torch.from_numpy(weight).float(), torch.from_numpy(bias).float(), c, int(solver.n_iter_.max()), converged
         )
-
-
-def rank(score: float, direction: str) -> float:
-    """A score such that higher is better; one that is no number is worst."""
-    if math.isnan(score):
-        return -math.inf
-    return score if direction == "higher" else -score

@@ -17,7 +17,7 @@ from tlx.callbacks.progress import Listener
 from tlx.data.sampling import EpochBatchSampler, epoch_batches
 from tlx.module import TransferModule
 from tlx.probes.heads import SEPARABLE
-from tlx.tasks.metrics import direction
+from tlx.tasks.metrics import direction, rank
 
 LOG_EVERY = 10  # steps between two rows of train/loss
 
@@ -38,8 +38,8 @@ class Known:
 class Probe:
     """A head in training. It knows nothing of those that are trained beside it.
 
-    `generator` draws its dropout masks; `best` is the state of the head at the best validation so far, and `last` the
-    one with which its training ended. `error` is why it ended badly.
+    `generator` draws its dropout masks; `best` is the head at the best validation so far. When it is `done`, the module
+    has the head with which its training ended, and `error` says why if that was too early.
     """
 
     config: dict[str, Any]
@@ -55,9 +55,8 @@ class Probe:
     epochs: int = 0
     done: bool = False
     best: tuple[Tensor, Tensor] | None = None
-    last: tuple[Tensor, Tensor] | None = None
     error: Diverged | None = None
-    _score: float = field(default=math.nan, init=False)
+    _best: float = field(default=-math.inf, init=False)
     _waited: int = field(default=0, init=False)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
@@ -86,9 +85,9 @@ class Probe:
         monitor = self.config["dataset"]["monitor"]
         score = scores[monitor]
         self.watch.look(score, self.steps)
-        better = score > self._score if direction(monitor) == "higher" else score < self._score
-        if self.best is None or better:
-            self.best, self._score, self._waited = values, score, 0
+        now = rank(score, direction(monitor))
+        if self.best is None or now > self._best:
+            self.best, self._best, self._waited = values, now, 0
         else:
             self._waited += 1
         for listener in self.listeners:
@@ -100,7 +99,7 @@ class Probe:
 
     def end(self, values: tuple[Tensor, Tensor]) -> None:
         """Its training is over, whatever is still done to the numbers beside it."""
-        self.done, self.last = True, values
+        self.done = True
         weight, bias = values
         self.module.task.linear.weight.data, self.module.task.linear.bias.data = weight.cpu(), bias.cpu()
         for logger in self.loggers:

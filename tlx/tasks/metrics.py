@@ -1,5 +1,6 @@
 """The metrics of classification by name: those of torchmetrics, with their direction."""
 
+import math
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -60,6 +61,13 @@ def direction(name: str) -> str:
     if name not in known():
         raise unknown("metric", name, [*known(), "loss"])
     return "higher" if known()[name][0].higher_is_better else "lower"
+
+
+def rank(score: float, way: str) -> float:
+    """A score whose direction is `way`, such that higher is better; one that is no number is the worst."""
+    if math.isnan(score):
+        return -math.inf
+    return score if way == "higher" else -score
 
 
 def directions(names: Iterable[str]) -> dict[str, str]:
