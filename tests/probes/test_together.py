@@ -44,12 +44,15 @@ def together(runs: list[Planned]) -> None:
     run_together([(run.config, run.folder) for run in runs], [[] for _ in runs])
 
 
+SLOW = pytest.mark.slow
 SETTINGS = [
     [],
-    ["trainer.batch_size=7", "trainer.head_dropout=0.5", "trainer.gradient_clip=0.1"],
-    ["trainer.gradient_clip=null", "optimizer=sgd", "optimizer.lr=0.1", "trainer.head_dropout=0"],
     ["dataset.sampler=length_buckets", "trainer.batch_size=7", "selection=last", "scheduler=cosine"],
-    ["trainer.patience=1", "optimizer.lr=0.3", "trainer.max_epochs=12"],
+    pytest.param(["trainer.batch_size=7", "trainer.head_dropout=0.5", "trainer.gradient_clip=0.1"], marks=SLOW),
+    pytest.param(
+        ["trainer.gradient_clip=null", "optimizer=sgd", "optimizer.lr=0.1", "trainer.head_dropout=0"], marks=SLOW
+    ),
+    pytest.param(["trainer.patience=1", "optimizer.lr=0.3", "trainer.max_epochs=12"], marks=SLOW),
 ]
 
 
@@ -164,8 +167,8 @@ def test_a_failure_while_one_is_prepared_is_its_own(tlx, monkeypatch: pytest.Mon
     [
         ["trainer.accumulate=2"],
         ["trainer.detect_anomaly=true"],
-        ["cache=off"],
-        ["strategy=partial"],
+        pytest.param(["cache=off"], marks=SLOW),
+        pytest.param(["strategy=partial"], marks=SLOW),
         ["strategy=lp_ft"],
     ],
     ids=" ".join,
