@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from tlx.data.loaders import eval_loader
-from tlx.module import TransferModule, known_score, score
+from tlx.module import TransferModule, computed_features, known_score, score
 from tlx.tasks.classification import ClassificationMeter
 
 
@@ -27,8 +28,7 @@ def features_of(module: TransferModule, loaders: dict[str, Any], part: str) -> T
     if known is not None:
         return known
     data = loaders[part].dataset  # without an epoch its examples come as they are, in the order of their positions
-    found = score(module, module.task, eval_loader(data, 128), forward=module.backbone)
-    return found.predictions()[0]
+    return computed_features(module, module.task, eval_loader(data, 128))[0]
 
 
 @contextmanager
@@ -43,4 +43,10 @@ def moved(module: TransferModule, device: torch.device) -> Iterator[None]:
 
 def device_of(config: dict[str, Any]) -> torch.device:
     """Where this process computes: its first device of the kind that the config names."""
-    return Fabric(accelerator=config["trainer"]["accelerator"], devices=1).device
+    return _device(config["trainer"]["accelerator"])
+
+
+@cache
+def _device(accelerator: str) -> torch.device:
+    """Asked for once a process: Lightning looks through all installed packages each time."""
+    return Fabric(accelerator=accelerator, devices=1).device

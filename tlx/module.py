@@ -143,11 +143,13 @@ class TransferModule(L.LightningModule):
 @torch.no_grad()
 def known_score(task: Classification, features: Tensor, labels: np.ndarray) -> ClassificationMeter:
     """What `score` finds, from the features (n, D) that enter the head."""
-    meter = task.meter()
     with in_eval_mode(task):
-        logits = task(features.to(task.linear.weight.device))
-    meter.update(logits, {"label": torch.from_numpy(labels), "index": torch.arange(len(labels))})
-    return meter
+        return task.scored(task(features.to(task.linear.weight.device)), torch.from_numpy(labels))
+
+
+def computed_features(module: TransferModule, task: Classification, loader: Any) -> tuple[Tensor, Tensor]:
+    """Features (n, D) and labels (n,) of a loader's examples, in their order."""
+    return score(module, task, loader, forward=module.backbone).predictions()  # a meter keeps what it is given
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from tlx.data.prepared import prepare
 from tlx.errors import UserError
 from tlx.identity import weights_place
 from tlx.instantiate import instantiate
-from tlx.module import TransferModule, score
+from tlx.module import TransferModule, computed_features, score
 from tlx.registry.entries import read_card
 from tlx.tasks.classification import Classification
 from tlx.tasks.metrics import direction
@@ -62,15 +62,13 @@ class SourceProbe:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        features, labels = _features(module, self.task, self.train)
+        features, labels = (x.numpy() for x in computed_features(module, self.task, self.train))
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features, labels)
-        features, labels = _features(module, self.task, self.test)
+        features, labels = (x.numpy() for x in computed_features(module, self.task, self.test))
         chances = np.zeros((len(labels), self.task.classes), dtype=np.float32)
         chances[:, probe.classes_] = probe.predict_proba(features)
-        meter = self.task.meter()
         logits = torch.from_numpy(chances).clamp(min=1e-12).log()
-        meter.update(logits, {"label": torch.from_numpy(labels), "index": torch.arange(len(labels))})
-        return meter.compute()
+        return self.task.scored(logits, torch.from_numpy(labels)).compute()
 
 
 def source_probe(config: dict[str, Any], module: TransferModule) -> SourceProbe | None:
@@ -111,13 +109,6 @@ def _head(module: TransferModule, card: dict[str, Any], dataset: Dataset) -> Cla
     """The source task; its random weights are drawn apart, so that what is measured does not change the training."""
     with torch.random.fork_rng():
         return Classification(module.backbone.feature_dim, card["labels"], dataset.metrics)
-
-
-def _features(module: TransferModule, task: Classification, loader: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, D) and labels (n,) of a loader's examples, in their order."""
-    meter = score(module, task, loader, forward=module.backbone)  # it keeps what it is given
-    features, labels = meter.predictions()
-    return features.numpy(), labels.numpy()
 
 
 def _source(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset, Path] | None:

@@ -61,7 +61,6 @@ class Run:
     data: Data
     module: TransferModule
     loaders: dict[str, Any]
-    sealed: Sealed
     compact: CompactTable | None
     work: FrozenWork
     meter: ForgettingMeter | None
@@ -115,17 +114,18 @@ def run_together(runs: Sequence[tuple[dict[str, Any], Path]], callbacks: Sequenc
         probes: list[Probe] = []
         for (config, folder), own in zip(runs, callbacks, strict=True):
             record = records.enter_context(Recording(config, folder))
-            with record.working(), ended_by_itself(record, failed):
+            with ended_by_itself(record, failed), record.working():
                 one = begin(config, folder, record, beside=begun[0] if begun else None)
                 if (probe := as_probe(one, own, probes)) is not None:
                     begun.append(one)
                     probes.append(probe)
-                else:
-                    fit(one, own, interruption, Followers(config, folder))
-                    finish(one)
+                    continue
+                fit(one, own, interruption, Followers(config, folder))
+                finish(one)
+            record.end()  # whatever becomes of the others
         fit_heads(begun, probes)
         for one in begun:
-            with one.record.working(), ended_by_itself(one.record, failed):
+            with ended_by_itself(one.record, failed), one.record.working():
                 finish(one)
             one.record.end()
     if failed:
@@ -160,7 +160,7 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     module.frozen_work = work = frozen_work(config, module, loaders)
     if beside and shared:
         work.share(beside.work)
-    loaders["test"] = sealed = Sealed(loaders["test"], record.counts)
+    loaders["test"] = Sealed(loaders["test"], record.counts)
     module.base = base = (beside.module.base if beside and shared else None) or frozen_hash(module, module.plan)
     record.describe(module, data, frozen=base)
     record.counts |= compact.counts if compact else {}
@@ -186,7 +186,7 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     record.resumes(earlier)
     profile = TimeProfile() if config["profile"] else None
     return Run(
-        config, folder, record, data, module, loaders, sealed, compact, work, meter, measures, before, further, watch,
+        config, folder, record, data, module, loaders, compact, work, meter, measures, before, further, watch,
         earlier, profile,
     )  # fmt: skip
 
@@ -195,7 +195,8 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
     """Train in a Lightning Trainer, from the start or from the run's checkpoint; or let a solver find the head."""
     config, module = one.config, one.module
     if config["strategy"].get("solver"):
-        return solve(one)
+        solve(one)
+        return
     every = config["trainer"]["checkpoint_seconds"]
     point = ResumePoint(one.folder / "checkpoints", every, interruption, one.profile)
     parts = [*callbacks, *([one.meter] if one.meter else []), one.watch, point]
@@ -214,7 +215,7 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
             one.record.seconds["objectives"] = sum(objective.seconds for objective in trained.objectives)
         if one.profile:
             one.record.seconds["profile"] = one.profile.seconds()
-    return one.record.trained(trainer.global_step, trainer.current_epoch)
+    one.record.trained(trainer.global_step, trainer.current_epoch)
 
 
 def solve(one: Run) -> None:
@@ -290,7 +291,7 @@ def finish(one: Run) -> None:
         raise one.error
     assert module.plan is not None
     record.details["warnings"] = one.watch.messages
-    one.sealed.open()
+    loaders["test"].open()
     one.work.finish()
 
     record.keep_last(module)

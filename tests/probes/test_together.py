@@ -145,6 +145,23 @@ def test_a_signal_ends_all_that_are_not_over(tlx, monkeypatch: pytest.MonkeyPatc
     assert len(record(runs[0])["sittings"]) == 1 and len(record(runs[1])["sittings"]) == 2
 
 
+def test_what_is_over_stays_so_when_a_signal_comes(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tlx.train as training
+
+    runs = planned(tlx, "adhoc", [0, 1], "cache=off")  # no probes: one after the other
+    begin = training.begin
+
+    def interrupted(config: dict, *rest: Any, **further: Any) -> Any:
+        if config["seed"] == 1:
+            raise Interrupted("SIGTERM", 143)
+        return begin(config, *rest, **further)
+
+    monkeypatch.setattr(training, "begin", interrupted)
+    with pytest.raises(Interrupted):
+        together(runs)
+    assert [record(run)["status"] for run in runs] == ["completed", "interrupted"]
+
+
 def test_a_failure_while_one_is_prepared_is_its_own(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
     import tlx.train as training
 

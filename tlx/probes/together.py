@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from tlx import budget
 from tlx.data.sampling import training_length
 from tlx.probes.heads import Clock, Heads, no_clock
-from tlx.probes.probe import Known, Probe
+from tlx.probes.probe import Probe
 from tlx.profile import TimeProfile
 
 
@@ -41,7 +42,9 @@ def train_together(probes: Sequence[Probe], profile: TimeProfile | None = None) 
         with part("validation"):
             for probe, loss, head in zip(probes, values, heads.values(), strict=True):
                 if not probe.done:
-                    probe.validated(epoch, loss, score(probe, head, probe.validation), head)
+                    known = probe.validation
+                    scores = probe.module.task.scored(linear(known.features, *head), known.labels).compute()
+                    probe.validated(epoch, loss, scores, head)
         if all(probe.done for probe in probes):
             return
 
@@ -89,11 +92,3 @@ class Draw:
                 own[:size].bernoulli_(1 - self.rate, generator=probe.generator)
             features.mul_(kept.div_(1 - self.rate))
         return features, self.labels[number], self.share[number]
-
-
-def score(probe: Probe, head: tuple[torch.Tensor, torch.Tensor], known: Known) -> dict[str, float]:
-    """The metrics of a head on a part's features."""
-    meter = probe.module.task.meter()
-    logits = torch.nn.functional.linear(known.features, *head)
-    meter.update(logits, {"label": known.labels, "index": torch.arange(len(logits))})
-    return meter.compute()

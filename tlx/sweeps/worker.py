@@ -116,7 +116,8 @@ def do_job(job: Job) -> None:
     from tlx.train import run_together
 
     if len(job.runs) == 1:
-        return do(job.runs[0])
+        do(job.runs[0])
+        return
     with ExitStack() as locks:
         mine = []
         for run in job.runs:
@@ -125,14 +126,14 @@ def do_job(job: Job) -> None:
                 if not _settled(run):
                     mine.append((halved_before(run.config, make_ready(run.folder)), run.folder))
         try:
-            return run_together(mine, [[ProgressFile(folder)] for _, folder in mine])
+            run_together(mine, [[ProgressFile(folder)] for _, folder in mine])
+            return
         except torch.OutOfMemoryError:  # of a GPU: one alone needs less
             gc.collect()
             torch.cuda.empty_cache()
     for run in job.runs:
         with suppress(Busy):
             do(run)
-    return None
 
 
 def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:

@@ -54,6 +54,12 @@ class Classification(nn.Module):
         """Mean cross-entropy over the batch: a scalar."""
         return nn.functional.cross_entropy(logits.float(), batch["label"])
 
+    def scored(self, logits: Tensor, labels: Tensor) -> "ClassificationMeter":
+        """A meter that has seen the logits (n, classes) of all examples of a part, in their order, and labels (n,)."""
+        meter = self.meter()
+        meter.update(logits, {"label": labels, "index": torch.arange(len(labels))})
+        return meter
+
     def meter(self) -> "ClassificationMeter":
         """A fresh accumulator of this task's metrics over one pass."""
         return ClassificationMeter(self.metric_names, self.classes)
