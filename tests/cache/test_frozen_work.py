@@ -159,11 +159,42 @@ class Small(Backbone):
         return self.network(batch["x"])
 
 
-def planned(strategy: TransferStrategy) -> TransferModule:
-    backbone = Small()
+def planned(strategy: TransferStrategy, kind: type[Backbone] = Small) -> TransferModule:
+    backbone = kind()
     module = TransferModule(backbone, Classification(4, ["a", "b"]), 0.1, 0.0, torch.optim.SGD, lambda step, total: 1.0)
     module.plan = strategy.apply(module, backbone)
     return module
+
+
+class Clips:
+    """Preprocessing of clips (T,): padded with silence."""
+
+    def key(self) -> str:
+        return "clips"
+
+    def length(self, example: torch.Tensor) -> int:
+        return len(example)
+
+    def collate(self, examples: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        longest = max(map(len, examples))
+        padded = [nn.functional.pad(e, (0, longest - len(e))) for e in examples]
+        return {"x": torch.stack(padded), "length": torch.tensor([len(e) for e in examples])}
+
+
+class Frames(Backbone):
+    """A layer that makes a frame of ten samples, and one on every frame; the mean over a clip's own frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = nn.ModuleList([nn.Conv1d(1, 8, 10, 10), nn.Linear(8, 4)])
+        self.feature_dim, self.layers, self.passes = 4, [("layer", r"(\d)\.")], 0
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.passes += 1
+        frames = self.network[1](self.network[0](batch["x"][:, None]).transpose(1, 2))
+        own = (torch.arange(frames.shape[1]) < batch["length"][:, None] // 10).unsqueeze(-1)
+        return (frames * own).sum(1) / own.sum(1)
 
 
 EXAMPLES = Examples(list(torch.randn(5, 3, generator=torch.Generator().manual_seed(0))), np.zeros(5, int), Plain())
@@ -193,6 +224,15 @@ def test_any_change_of_what_is_frozen_makes_other_values(tmp_path: Path, small_n
     assert encoded(planned(TransferStrategy(freezing=FrozenBackbone())), tmp_path) == 5, "another boundary"
     others = Examples([example + 1 for example in EXAMPLES.examples], EXAMPLES.labels, EXAMPLES.preprocessing)
     assert encoded(planned(frozen), tmp_path, others) == 5
+
+
+@pytest.mark.parametrize("freezing", [FrozenBackbone(), Partial(until="layer1")])
+def test_clips_of_as_many_frames_are_encoded_together(tmp_path: Path, small_networks_count, freezing) -> None:
+    draw = torch.Generator().manual_seed(0)
+    clips = [torch.randn(20 + i, generator=draw) for i in torch.randperm(60, generator=draw).tolist()]
+    module = planned(TransferStrategy(freezing=freezing), Frames)
+    assert encoded(module, tmp_path, Examples(clips, np.zeros(60, int), Clips())) == 60
+    assert module.backbone.passes < 45, "what looks for the boundary and tries it included"
 
 
 def test_random_numbers_of_the_run_are_left_alone(tmp_path: Path, small_networks_count) -> None:

@@ -18,7 +18,7 @@ def write(root: Path, key: str, values: dict[int, torch.Tensor], half: bool = Fa
     """One store of examples of different lengths, by position."""
     writer = Writer(root, key, half)
     for position, value in sorted(values.items(), key=lambda item: len(item[1])):
-        writer.add([position], len(value), [value[None]], [(len(value), 5)])
+        writer.add([position], [len(value)], [value[None]], [(len(value), 5)])
     writer.readable()
     writer.finish(ABOUT)
     found = Store.open(root, key)
@@ -41,8 +41,8 @@ def test_short_examples_are_filled_on_the_side_that_is_asked_for(tmp_path: Path)
 def test_examples_of_one_shape_come_back_as_they_were(tmp_path: Path) -> None:
     values = torch.randn(6, 3, 2)
     writer = Writer(tmp_path, "a", half=False)
-    writer.add([5, 0, 2], 1, [values[[5, 0, 2]]], [(7,)])
-    writer.add([1, 4, 3], 1, [values[[1, 4, 3]]], [(7,)])
+    writer.add([5, 0, 2], [1, 1, 1], [values[[5, 0, 2]]], [(7,)])
+    writer.add([1, 4, 3], [1, 1, 1], [values[[1, 4, 3]]], [(7,)])
     (read,), skipped = writer.readable().read([4, 0, 5, 4], at_end=False)
     assert torch.equal(read, values[[4, 0, 5, 4]]) and skipped == [(7,)]
 
@@ -84,7 +84,7 @@ from tlx.cache.entries import making
 from tlx.cache.store import Writer
 with making(Path(sys.argv[1]), "a"):
     writer = Writer(Path(sys.argv[1]), "a", half=False)
-    writer.add([0], 3, [torch.randn(1, 3, 2)], [(3,)])
+    writer.add([0], [3], [torch.randn(1, 3, 2)], [(3,)])
     if sys.argv[2] == "late":
         writer.readable()
     os.kill(os.getpid(), signal.SIGKILL)

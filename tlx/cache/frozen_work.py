@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from tlx.cache.blocks import BLOCK, Shape, encode_in_blocks
 from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
 from tlx.cache.entries import features_folder, make_room, making, remove_drafts
 from tlx.cache.key import prefix_key
@@ -23,7 +24,6 @@ from tlx.errors import out_of_space
 from tlx.modes import in_eval_mode
 from tlx.plan import ParameterPlan
 
-BLOCK = 32  # examples encoded together
 CHECKED = 8  # examples on which what is played back is compared with what is computed
 GB = 10**9
 # Operations per kept byte below which reading is no faster than computing: a CPU core does some 30 billion operations
@@ -43,8 +43,8 @@ class FrozenWork:
 
     `parts` are the encoded examples by name; `mode` is the config's `cache` (on: float32, bf16: encoded and kept in
     bfloat16), `limit` the room for all stores in bytes. `logits(batch, part)` equals `module(batch)`. A store's key is
-    a hash of the frozen tensors, the network's structure and versions, and the examples; examples of one length are
-    encoded together, in the order of the part: so the values do not depend on who computed them.
+    a hash of the frozen tensors, the network's structure and versions, and the examples; which examples are encoded
+    together (`tlx.cache.blocks`) depends on nothing else: so the values do not depend on who computed them.
 
     `reasons` says, in words, why a boundary is not used.
     """
@@ -225,20 +225,34 @@ class FrozenWork:
         if not usable:
             return
         writers = {b.depth: Writer(self.root, keys[b.depth], self.half) for b in usable}
-        for length, positions in _blocks(data, range(len(data))):
-            for depth, (values, shapes) in self._captured(data, usable, positions).items():
-                writers[depth].add(positions, length, values, shapes)
+        self._write(data, usable, writers)
         self.encoded += len(data)
         about["seconds"] = (time.perf_counter() - began) / len(usable)
         for boundary in usable:
             writers[boundary.depth].readable()
             writers[boundary.depth].finish(about | {"boundary": boundary.entry} | padding[boundary.depth])
 
-    def _captured(self, data: Examples, boundaries: Sequence[Boundary], positions: Sequence[int]) -> Any:
-        batch = self._batch(data, [data.examples[i] for i in positions])
-        half = torch.autocast(self.module.device.type, dtype=torch.bfloat16) if self.half else nullcontext()
-        with self._at_rest(), half:
-            return captured(self.module, boundaries, batch, self.module)
+    def _write(
+        self,
+        data: Examples,
+        boundaries: Sequence[Boundary],
+        writers: dict[int, Writer],
+        chosen: Sequence[int] | None = None,
+    ) -> None:
+        """Write what enters at the boundaries for all examples, or for the chosen ones as if there were no others."""
+        chosen = range(len(data)) if chosen is None else chosen
+        lengths = [int(data.lengths[i]) for i in chosen]
+
+        def encode(rows: list[int]) -> list[Shape]:
+            batch = self._batch(data, [data.examples[chosen[row]] for row in rows])
+            half = torch.autocast(self.module.device.type, dtype=torch.bfloat16) if self.half else nullcontext()
+            with self._at_rest(), half:
+                found = captured(self.module, boundaries, batch, self.module)
+            for depth, (values, skipped) in found.items():
+                writers[depth].add(rows, [lengths[row] for row in rows], values, skipped)
+            return [s for values, skipped in found.values() for s in [*(tuple(v.shape[1:]) for v in values), *skipped]]
+
+        encode_in_blocks(lengths, encode)
 
     def _try(self, data: Examples, boundary: Boundary, writer: Writer) -> tuple[int, dict[str, Any]]:
         """The bytes that all examples need, and on which side shorter ones are padded to play them back.
@@ -250,9 +264,7 @@ class FrozenWork:
         lengths = data.lengths
         order = np.argsort(lengths, kind="stable")
         chosen = order[np.linspace(0, len(order) - 1, min(CHECKED, len(order))).astype(int)].tolist()
-        for length, positions in _blocks(data, chosen):
-            values, shapes = self._captured(data, [boundary], positions)[boundary.depth]
-            writer.add([chosen.index(p) for p in positions], length, values, shapes)
+        self._write(data, [boundary], {boundary.depth: writer}, chosen)
         store = writer.readable()
         size = int(store.bytes * lengths.sum() / lengths[chosen].sum())
         batch = self._batch(data, [data.examples[i] for i in chosen])
@@ -267,7 +279,7 @@ class FrozenWork:
         return size, {"padding": None, "difference": min(differences.values())}
 
     def _key(self, depth: int, *further: object) -> str:
-        return prefix_key(self.module, self.plan, depth, self._hashes, self.mode, BLOCK, *further)
+        return prefix_key(self.module, self.plan, depth, self._hashes, self.mode, ("one shape", BLOCK), *further)
 
     def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
         batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])
@@ -278,18 +290,6 @@ class FrozenWork:
         """The module in eval mode, without gradients and without drawing random numbers of the run."""
         with in_eval_mode(self.module), torch.no_grad(), torch.random.fork_rng():
             yield
-
-
-def _blocks(data: Examples, chosen: Iterable[int]) -> list[tuple[int, list[int]]]:
-    """(length, positions) of what is encoded together: examples of one length, so that none of them is padded."""
-    by_length: dict[int, list[int]] = {}
-    for position in chosen:
-        by_length.setdefault(int(data.lengths[position]), []).append(position)
-    return [
-        (length, positions[i : i + BLOCK])
-        for length, positions in sorted(by_length.items())
-        for i in range(0, len(positions), BLOCK)
-    ]
 
 
 def frozen_work(config: dict[str, Any], module: L.LightningModule, loaders: dict[str, Any]) -> FrozenWork:

@@ -29,11 +29,13 @@ class Writer:
         self.shapes: dict[int, tuple[list[Shape], list[Shape]]] = {}
         self.written = 0
 
-    def add(self, positions: Sequence[int], length: int, values: Sequence[Tensor], skipped: Sequence[Shape]) -> None:
-        """Examples of one length: `values` are (B, …) each; `skipped` the shapes of what the frozen layers return."""
-        self.shapes[length] = [tuple(v.shape[1:]) for v in values], list(skipped)
+    def add(
+        self, positions: Sequence[int], lengths: Sequence[int], values: Sequence[Tensor], skipped: Sequence[Shape]
+    ) -> None:
+        """Examples of one shape: `values` are (B, …) each; `skipped` the shapes of what the frozen layers return."""
+        self.shapes |= dict.fromkeys(lengths, ([tuple(v.shape[1:]) for v in values], list(skipped)))
         with (self.draft / _VALUES).open("ab") as file:
-            for row, position in enumerate(positions):
+            for row, (position, length) in enumerate(zip(positions, lengths, strict=True)):
                 self.where[position] = self.written, length
                 for value in values:
                     flat = value[row].detach().cpu().contiguous().flatten()
