@@ -7,6 +7,7 @@ what they do once, too: loading the network, and decoding the examples.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 from warm import BATCH, planned
 
 from tlx.assembly import assemble, make_loaders
+from tlx.compact import compact_table
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
@@ -39,6 +41,7 @@ class Given:
         seed_everything(seed)
         data, self.module = assemble(config)
         loaders = make_loaders(config, data, self.module)
+        self.compact = compact_table(config, self.module, loaders)
         self.examples: dict[str, Examples] = {n: loaders[n].dataset for n in ("train", "validation", "test")}
         self.seed, self.lr = seed, float(config["optimizer"]["lr"])
         self.buckets = config["dataset"]["sampler"] == "length_buckets"
@@ -109,19 +112,34 @@ def study(
 
 
 class Bare:
-    """The shortest loop of plain PyTorch over tlx's own batches, phase by phase of its plan, `epochs` in each."""
+    """The shortest loop of plain PyTorch over tlx's own batches, phase by phase of its plan, `epochs` in each.
 
-    def __init__(self, given: Given, folder: Path, epochs: int, laps: Laps | None = None, **options: Any) -> None:
-        self.given, self.epochs, self.laps = given, epochs, laps or Laps()
-        self.options = options or {"fused": True}  # AdamW's
+    `fused`: AdamW's option; `compact`: only the embedding rows of tokens that occur, as tlx trains them.
+    """
+
+    def __init__(
+        self,
+        given: Given,
+        folder: Path,
+        epochs: int,
+        laps: Laps | None = None,
+        fused: bool | None = True,
+        compact: bool = False,
+    ) -> None:
+        self.given, self.epochs, self.laps, self.fused = given, epochs, laps or Laps(), fused
+        self.table = given.compact if compact else None
 
     def train(self, window: Window) -> None:
+        with self.table or nullcontext():
+            self._train(window)
+
+    def _train(self, window: Window) -> None:
         module, plan = self.given.module.train(), self.given.module.plan
         assert plan is not None
         for phase in range(len(plan.phases)):
             apply_phase(module, plan, phase)
             optimizer = torch.optim.AdamW(
-                [p for p in module.parameters() if p.requires_grad], self.given.lr, fused=True
+                [p for p in module.parameters() if p.requires_grad], self.given.lr, fused=self.fused
             )
             for batches in self.given.epochs(self.epochs):
                 self.laps.begin()
