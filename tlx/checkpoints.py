@@ -57,9 +57,14 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 class BestWeights(ModelCheckpoint):
-    """Keeps the weights of the best validation score as `best.ckpt`; the run's folder may be moved between sittings."""
+    """Keeps the weights of the best validation score as `best.ckpt`; the run's folder may be moved between sittings.
+
+    `scores` and `last_scores`: what validation found with these weights, and in its last pass, by metric.
+    """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        self.scores: dict[str, float] = {}
+        self.last_scores: dict[str, float] = {}
         super().__init__(
             folder,
             Path(BEST).stem,
@@ -70,7 +75,19 @@ class BestWeights(ModelCheckpoint):
             save_on_train_epoch_end=False,  # at the end of validation, whose score it follows
         )
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        before = self.best_model_score
+        super().on_validation_end(trainer, pl_module)
+        found = trainer.callback_metrics.items()
+        self.last_scores = {name.removeprefix("val/"): float(s) for name, s in found if name.startswith("val/")}
+        if self.best_model_score is not before:
+            self.scores = self.last_scores
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"scores": self.scores, "last_scores": self.last_scores}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scores, self.last_scores = state_dict.get("scores", {}), state_dict.get("last_scores", {})
         here = str(Path(str(self.dirpath)) / BEST)
         moved: dict[str, Any] = {"dirpath": self.dirpath}
         if state_dict["best_model_path"]:

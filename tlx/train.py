@@ -18,7 +18,7 @@ from tlx.callbacks.divergence import Diverged
 from tlx.callbacks.forgetting import ForgettingMeter
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.progress import Listener
-from tlx.checkpoints import BEST, ResumePoint, resume_point
+from tlx.checkpoints import BEST, BestWeights, ResumePoint, resume_point
 from tlx.compact import CompactTable, compact_table
 from tlx.compiled import compiled
 from tlx.data.dataset import Data
@@ -52,7 +52,8 @@ from tlx.trainer import make_trainer
 class Run:
     """A run between its parts: what `begin` made for its training and for `finish`.
 
-    `best` is the part of the module's state that validation chose, where it is not in a checkpoint.
+    `best` is the part of the module's state that validation chose, where it is not in a checkpoint; `chosen` are the
+    scores for which it did.
     """
 
     config: dict[str, Any]
@@ -71,6 +72,7 @@ class Run:
     earlier: Path | None
     profile: TimeProfile | None
     best: dict[str, Tensor] | None = None
+    chosen: dict[str, float] | None = None
     error: Diverged | None = None
 
 
@@ -216,6 +218,8 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
         if one.profile:
             one.record.seconds["profile"] = one.profile.seconds()
     one.record.trained(trainer.global_step, trainer.current_epoch)
+    (kept,) = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestWeights))
+    one.chosen = kept.last_scores if config["selection"] == "last" else kept.scores
 
 
 def solve(one: Run) -> None:
@@ -303,7 +307,7 @@ def finish(one: Run) -> None:
         module.frozen_work = None  # it knows the network as it was
     device, meter = device_of(config), one.meter
     with record.clock("evaluate"), moved(module, device):
-        validation = evaluate(module, loaders, "validation")
+        validation = one.chosen or evaluate(module, loaders, "validation").compute()
         test = evaluate(module, loaders, "test")
         forgotten: dict[str, float] = {}
         if meter is not None:
@@ -315,7 +319,7 @@ def finish(one: Run) -> None:
         record.cost |= one.measures.cost(module, None if "solver" in record.details else record.counts["steps"])
 
     record.add_metrics("before/val", one.before)
-    record.add_metrics("val", validation.compute())
+    record.add_metrics("val", validation)
     record.add_metrics("test", test.compute())
     if meter is not None:
         record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
