@@ -147,6 +147,15 @@ def test_evaluation_sees_every_example_once_in_a_fixed_order() -> None:
     assert sorted(i for b in first for i in b) == list(range(COUNT))
 
 
+def test_evaluation_pads_little_where_batches_are_large_enough() -> None:
+    lengths = [100] * 20 + [95] * 10 + [50] * 30 + [7, 6, 5, 4]
+    data = Examples([np.zeros(n) for n in lengths], np.zeros(len(lengths)), Sequences())
+    found = [[lengths[i] for i in batch["index"]] for batch in eval_loader(data, 28)]
+    assert found == [[100] * 20 + [95] * 8, [95] * 2 + [50] * 14, [50] * 16, [7, 6, 5, 4]]
+    alike = Examples([np.zeros(9)] * 60, np.zeros(60), Sequences())
+    assert [len(batch["index"]) for batch in eval_loader(alike, 28)] == [28, 28, 4]
+
+
 def test_labels_stay_with_their_examples() -> None:
     for batch in loader():
         assert torch.equal(batch["label"], batch["index"] % 3)

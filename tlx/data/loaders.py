@@ -5,7 +5,7 @@ generator it would shift all dropout masks of a resumed run, in which a pass beg
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,8 @@ from tlx.data.sampling import EpochBatchSampler
 
 LEAST_AUGMENTED = 1000  # augmented images an epoch below which they are no work for other processes
 MOST_WORKERS = 4
+# Evaluation batches end where an example would be padded by more than this share, once they hold so many.
+MOST_PADDING, ENOUGH = 0.1, 16
 AHEAD = 2  # batches that each worker prepares before they are asked for, as torch has it by default
 
 
@@ -128,23 +130,33 @@ def train_loader(
 
 
 def eval_loader(data: Examples, batch_size: int, workers: int = 0, rank: int = 0, world: int = 1) -> DataLoader:
-    """Every example once, by falling length: always the same batches, with little padding.
+    """Every example once, by falling length: always the same batches, with little padding, of `batch_size` at most.
 
     Of these batches, process `rank` of `world` gets every world-th, and the first once more where others have one more:
     those that hold a network in shares need each other for every batch. Whoever puts the scores together counts an
     example once.
     """
-    order = np.argsort(-data.lengths, kind="stable").tolist()
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    batches = list(_by_falling_length(data.lengths, batch_size))
     mine = batches[rank::world]
     mine += batches[:1] * (-(-len(batches) // world) - len(mine))
     return DataLoader(
         data,
-        batch_size=batch_size,
-        sampler=[position for batch in mine for position in batch],  # none but the last is short
+        batch_sampler=mine,
         collate_fn=data.collate,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        shuffle=False,
         generator=torch.Generator(),
     )
+
+
+def _by_falling_length(lengths: np.ndarray, most: int) -> Iterator[list[int]]:
+    order = np.argsort(-lengths, kind="stable").tolist()
+    start = 0
+    for end in range(1, len(order) + 1):
+        size = end - start
+        if end < len(order) and size < most:
+            short = lengths[order[end]] < (1 - MOST_PADDING) * lengths[order[start]]
+            if size < ENOUGH or not short:
+                continue
+        yield order[start:end]
+        start = end
