@@ -1,5 +1,7 @@
 """The source task of a backbone, with its own head kept aside: its scores before and after adaptation, its examples."""
 
+import inspect
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from tlx.cache.entries import GB
+from tlx.cache.key import prefix_key
+from tlx.cache.scores import kept_scores
 from tlx.callbacks.forgetting import ForgettingMeter
+from tlx.data.contents import digest_of
 from tlx.data.dataset import Dataset
 from tlx.data.loaders import Examples, eval_loader
 from tlx.data.prepared import prepare
@@ -17,6 +23,7 @@ from tlx.identity import weights_place
 from tlx.instantiate import instantiate
 from tlx.module import TransferModule, computed_features, score
 from tlx.registry.entries import read_card
+from tlx.tasks import classification, metrics
 from tlx.tasks.classification import Classification
 from tlx.tasks.metrics import direction
 
@@ -25,25 +32,51 @@ _LOADERS: dict[tuple[str, str, str], Any] = {}
 PROBED = 2000
 
 
-def source_meter(config: dict[str, Any], module: TransferModule) -> ForgettingMeter | None:
-    """A meter of what is forgotten of the source task; None where the backbone brings none, or knows nothing of it.
-
-    The source head never trains: it reads the backbone's features before and after.
-    """
+def source_meter(config: dict[str, Any], module: TransferModule) -> "SourceMeter | None":
+    """A meter of what is forgotten of the source task; None where the backbone brings none, or knows nothing of it."""
     source = _source(config)
     if source is None:
         return None
     card, dataset, _ = source
-    head = source_head(config, module)
     loader = _loader(config, card, dataset, module, "test")
-
-    def scores(current: nn.Module) -> dict[str, float]:
-        assert isinstance(current, TransferModule)
-        head.to(current.device)
-        return score(current, head, loader, forward=lambda batch: head(current.backbone(batch))).compute()
-
     lower = tuple(name for name in [*dataset.metrics, "loss"] if direction(name) == "lower")
-    return ForgettingMeter(scores, lower_is_better=lower, at_fit_end=False)
+    return SourceMeter(config, card["name"], source_head(config, module), loader, lower)
+
+
+class SourceMeter(ForgettingMeter):
+    """Scores the source task by the head of its training, which reads the backbone's features and never trains.
+
+    The scores before the training are the same for every run that starts from these weights: they are kept in the
+    cache. `spared` are the seconds that another run has spent on them.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], name: str, head: Classification, loader: Any, lower_is_better: tuple[str, ...]
+    ) -> None:
+        super().__init__(self._scores, lower_is_better, at_fit_end=False)
+        self.config, self.name, self.head, self.loader, self.spared = config, name, head, loader, 0.0
+
+    def measure_before(self, module: nn.Module) -> None:
+        if self.before:
+            return
+        assert isinstance(module, TransferModule) and module.plan is not None
+        if self.config["cache"] == "off":
+            self.before = self._scores(module)
+            return
+        examples, head = self.loader.dataset, max(group.depth for group in module.plan.groups)
+        code = [inspect.getsource(part) for part in (classification, metrics)]
+        versions = [version(package) for package in ("torchmetrics", "scikit-learn")]
+        batches = digest_of([np.array(batch) for batch in self.loader.batch_sampler])
+        what = [examples.content, batches, digest_of(self.head.state_dict()), self.head.metric_names, code, versions]
+        key = prefix_key(module, module.plan, head, {}, "source scores", digest_of(examples.labels), *what)
+        about = {"model": self.name, "part": "test (source)", "examples": len(examples)}
+        cache, limit = Path(self.config["paths"]["cache"]), int(self.config["cache_limit"] * GB)
+        self.before, self.spared = kept_scores(cache, key, about, limit, lambda: self._scores(module))
+
+    def _scores(self, module: nn.Module) -> dict[str, float]:
+        assert isinstance(module, TransferModule)
+        self.head.to(module.device)
+        return score(module, self.head, self.loader, lambda batch: self.head(module.backbone(batch))).compute()
 
 
 class SourceProbe:

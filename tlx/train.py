@@ -15,7 +15,6 @@ from torch import Tensor
 from tlx.assembly import assemble, make_loaders
 from tlx.cache.frozen_work import FrozenWork, frozen_work
 from tlx.callbacks.divergence import Diverged
-from tlx.callbacks.forgetting import ForgettingMeter
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.progress import Listener
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, resume_point
@@ -42,7 +41,7 @@ from tlx.results.curves import scratch_curves
 from tlx.results.recording import Recording
 from tlx.seeding import seed_everything, seed_rank
 from tlx.sharding import bring_together, is_sharded
-from tlx.source import source_meter
+from tlx.source import SourceMeter, source_meter
 from tlx.strategies.lora import merge_adapters
 from tlx.tasks.metrics import direction, directions, rank
 from tlx.trainer import make_trainer
@@ -64,7 +63,7 @@ class Run:
     loaders: dict[str, Any]
     compact: CompactTable | None
     work: FrozenWork
-    meter: ForgettingMeter | None
+    meter: SourceMeter | None
     measures: Measures
     before: dict[str, float]
     further: dict[str, float]
@@ -182,6 +181,7 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
             if beside and shared and beside.meter:
                 meter.before = dict(beside.meter.before)
             meter.measure_before(module)
+            record.shared += meter.spared
         further = measures.before(module)
     watch.untrained = before[monitor]
     earlier = resume_point(folder / "checkpoints")

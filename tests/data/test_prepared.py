@@ -236,7 +236,7 @@ def test_any_change_makes_another_store(tmp_path: Path, monkeypatch: pytest.Monk
     inputs = [png(i) for i in range(9)]
     prepare(config(tmp_path), part(inputs), Counting(), "train")
     if change == "a library":
-        monkeypatch.setattr(module, "version", lambda name: "0.0")
+        monkeypatch.setattr(module, "_versions", lambda modality: ["numpy 0.0"])
     elif change == "its code":
         monkeypatch.setattr(module, "_code", lambda kind: "other")
     inputs = {"an input": [*inputs[:-1], png(99)], "the order": inputs[::-1]}.get(change, inputs)
@@ -370,7 +370,7 @@ def test_a_run_is_the_same_with_and_without(tlx, tmp_path: Path, monkeypatch: py
     assert warm["seconds_alone"]["total"] > warm["seconds"]["total"]
     assert clear(tmp_path / "cache")[0] >= 4
     monkeypatch.undo()
-    direct = tlx.record(*given)
+    direct = tlx.record(*given, "cache_limit=0")
     assert entries(tmp_path / "cache") == [] and direct["seconds_alone"]["total"] == direct["seconds"]["total"]
     assert cold["metrics"] == warm["metrics"] == direct["metrics"]
     assert cold["identity"] == warm["identity"] == direct["identity"]

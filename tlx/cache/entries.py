@@ -1,7 +1,8 @@
 """Which stores there are in a cache folder, putting new ones in their place, and making room for more. No torch here.
 
-Two kinds are kept under one limit: what frozen layers made of examples, and the encoded examples themselves. A store is
-a folder with a `meta.json`: without it, or with the ending .draft, it is none.
+Three kinds are kept under one limit: what frozen layers made of examples, the encoded examples, and the scores of
+pretrained networks on their source task. A store is a folder with a `meta.json`: without it, or with the ending .draft,
+it is none.
 """
 
 import json
@@ -18,7 +19,8 @@ from filelock import FileLock
 from tlx.atomic import atomic
 
 META = "meta.json"
-FEATURES, PREPARED = "features", "prepared"
+GB = 10**9  # the unit of `cache_limit`
+KINDS = FEATURES, PREPARED, SCORES = "features", "prepared", "scores"
 
 
 def features_folder(cache: Path) -> Path:
@@ -29,6 +31,11 @@ def features_folder(cache: Path) -> Path:
 def prepared_folder(cache: Path) -> Path:
     """Where in a cache folder (`paths.cache`) the encoded examples lie."""
     return cache / PREPARED
+
+
+def scores_folder(cache: Path) -> Path:
+    """Where in a cache folder (`paths.cache`) the scores of pretrained networks lie."""
+    return cache / SCORES
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,14 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """FEATURES or PREPARED."""
+        """One of KINDS."""
         return self.folder.parent.name
 
 
 def entries(cache: Path) -> list[Entry]:
-    """The finished stores of both kinds in a cache folder, the least recently used first."""
+    """The finished stores of all kinds in a cache folder, the least recently used first."""
     found = []
-    for meta in (meta for kind in (FEATURES, PREPARED) for meta in (cache / kind).glob(f"*/{META}")):
+    for meta in (meta for kind in KINDS for meta in (cache / kind).glob(f"*/{META}")):
         if meta.parent.suffix == ".draft":
             continue
         try:
@@ -126,7 +133,7 @@ def clear(cache: Path) -> tuple[int, int]:
     held = entries(cache)
     for entry in held:
         remove(entry.folder)
-    for draft in (draft for kind in (FEATURES, PREPARED) for draft in (cache / kind).glob("*.draft")):
+    for draft in (draft for kind in KINDS for draft in (cache / kind).glob("*.draft")):
         if time.time() - draft.stat().st_mtime > 3600:  # a younger one may be in the making
             shutil.rmtree(draft, ignore_errors=True)
     return len(held), sum(entry.bytes for entry in held)

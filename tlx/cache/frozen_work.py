@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.blocks import BLOCK, Shape, encode_in_blocks
 from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
-from tlx.cache.entries import features_folder, make_room, making, remove_drafts
+from tlx.cache.entries import GB, features_folder, make_room, making, remove_drafts
 from tlx.cache.key import prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.data.loaders import Examples
@@ -25,7 +25,6 @@ from tlx.modes import in_eval_mode
 from tlx.plan import ParameterPlan
 
 CHECKED = 8  # examples on which what is played back is compared with what is computed
-GB = 10**9
 # Operations per kept byte below which reading is no faster than computing: a CPU core does some 30 billion operations
 # in the time in which it reads a billion bytes from memory, a GPU some thousands.
 WORTH = {"cpu": 30.0, "cuda": 3000.0}

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tlx.cache.entries import PREPARED, Entry, clear, entries
+from tlx.cache.entries import PREPARED, SCORES, Entry, clear, entries
 
 
 def table(cache: Path) -> str:
@@ -23,6 +23,8 @@ def _what(entry: Entry) -> str:
     examples = f"{about['examples']:,} {about['part']} examples"
     if entry.kind == PREPARED:
         return f"{examples}, encoded ({about['modality']})"
+    if entry.kind == SCORES:
+        return f"scores of {about['model']} on {examples}"
     what = f"{examples} at {about['boundary']} ({_KINDS[about['mode']]})"
     if about["padding"] is None:
         what += ", not used: this network computes an example differently in every batch"

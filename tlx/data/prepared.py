@@ -8,25 +8,26 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlx.cache.entries import make_room, making, prepared_folder, remove_drafts
+from tlx.cache.entries import GB, make_room, making, prepared_folder, remove_drafts
 from tlx.data.contents import feed
 from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
 from tlx.data.fingerprint import file_hashes
 from tlx.errors import UserError, out_of_space
 
-# Encoded bytes below which there is no store: encoding them takes some tenths of a second, as finding one does.
-LEAST = {"text": 2 * 10**6, "image": 4 * 10**6, "audio": 4 * 10**6}
+# Encoded bytes below which there is no store: to encode them takes no longer than to find one, some hundredths of a
+# second. (Texts: the tokens of some ten thousand short ones.)
+LEAST = {"text": 2 * 10**6, "image": 2 * 10**5, "audio": 10**6}
 # Of a training pool this share or more: the whole pool is encoded, for all seeds' subsets. Of less: the subset alone.
 SHARE = 1 / 4
 LOOKED_AT = 8  # examples from whose size that of all is estimated
-GB = 10**9
 FORMAT = 1  # to be raised when the files are written in another way
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "torchvision", "pillow", "timm", "tokenizers", "transformers")
 
@@ -171,6 +172,7 @@ def _code(kind: type) -> str | None:
         return None
 
 
+@cache
 def _versions(modality: str) -> list[str]:
     """The libraries that encode; below them those of the system, and the processor that the last bits depend on."""
     import torch
