@@ -1,6 +1,5 @@
 """The source task of a backbone, with its own head kept aside: its scores before and after adaptation, its examples."""
 
-import inspect
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tlx.cache.entries import GB
-from tlx.cache.key import prefix_key
+from tlx.cache.key import prefix_key, source_of
 from tlx.cache.scores import kept_scores
 from tlx.callbacks.forgetting import ForgettingMeter
 from tlx.data.contents import digest_of
@@ -23,7 +22,7 @@ from tlx.identity import weights_place
 from tlx.instantiate import instantiate
 from tlx.module import TransferModule, computed_features, score
 from tlx.registry.entries import read_card
-from tlx.tasks import classification, metrics
+from tlx.tasks import metrics
 from tlx.tasks.classification import Classification
 from tlx.tasks.metrics import direction
 
@@ -64,7 +63,7 @@ class SourceMeter(ForgettingMeter):
             self.before = self._scores(module)
             return
         examples, head = self.loader.dataset, max(group.depth for group in module.plan.groups)
-        code = [inspect.getsource(part) for part in (classification, metrics)]
+        code = [source_of(part) for part in (Classification, metrics.make)]
         versions = [version(package) for package in ("torchmetrics", "scikit-learn")]
         batches = digest_of([np.array(batch) for batch in self.loader.batch_sampler])
         what = [examples.content, batches, digest_of(self.head.state_dict()), self.head.metric_names, code, versions]

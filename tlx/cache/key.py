@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,17 +47,27 @@ def prefix_key(module: nn.Module, plan: ParameterPlan, depth: int, known: dict[s
 def _behaviour(part: nn.Module) -> Iterator[str]:
     """What decides what a module computes, apart from its tensors: the code of its class, and its settings."""
     kind: Any = type(part)
-    yield _source(kind)
+    yield source_of(kind)
     for name, value in sorted(vars(part).items()):
         if isinstance(value, (int, float, str, tuple, list)) and name != "training" and name[0] != "_":
             yield f"{name}={value}"
         elif inspect.isfunction(value):
-            yield f"{name}={_source(value)}"
+            yield f"{name}={source_of(value)}"
 
 
 @lru_cache
-def _source(thing: Any) -> str:
+def source_of(thing: Any) -> str:
+    """Name and file of a class or function; the file as a whole, which also holds what it calls there.
+
+    To look for the lines of a class in it would take as long as many a run.
+    """
     try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):  # made in an interactive session, or compiled
-        return f"{thing.__module__}.{thing.__qualname__}"
+        file = inspect.getsourcefile(thing)
+    except TypeError:  # made in an interactive session, or compiled
+        file = None
+    return f"{thing.__module__}.{thing.__qualname__} {_hash_of(file) if file and Path(file).is_file() else ''}"
+
+
+@lru_cache
+def _hash_of(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
