@@ -17,7 +17,7 @@ from tlx.sweeps.jobs import Job
 # What each modality's runs import. The server imports it once; it never runs a torch operator or touches a GPU, so
 # that its children may do both.
 HEAVY = {
-    "image": ("timm", "PIL.Image", "torchvision.transforms.v2"),
+    "image": ("timm", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.GifImagePlugin", "torchvision.transforms.v2"),
     "text": ("transformers.models.auto", "transformers.modeling_layers", "tokenizers"),
     "audio": ("transformers.models.auto", "transformers.modeling_layers", "torchaudio", "soundfile"),
 }
@@ -25,14 +25,15 @@ HEAVY = {
 
 def modules_for(configs: Sequence[dict[str, Any]]) -> list[str]:
     """The modules that runs of these configs import."""
-    found = ["tlx.train", "tlx.data.dataset", "torch.optim", "pandas", "pyarrow.parquet", "safetensors.torch"]
+    found = ["tlx.train", "tlx.data.dataset", "torch.optim", "torch.utils.serialization.config"]
+    found += ["pyarrow.parquet", "pyarrow.pandas_compat", "safetensors.torch"]
     for config in configs:
         found += HEAVY[config["model"]["modality"]]
         if config["strategy"]["adapter"]:
             found.append("peft")
         if config["logger"]["wandb"]:
             found.append("wandb")
-        for part in ("model", "dataset", "strategy"):
+        for part in ("model", "dataset", "strategy", "scheduler"):
             found.append(config[part]["_target_"].rpartition(".")[0])
     return [*dict.fromkeys(found), "tlx.sweeps.frozen_imports"]
 
