@@ -14,7 +14,7 @@ import torch
 from peers import PlainLightning, study
 from rows import Found, Job, Row, Turn, bench
 from safetensors.torch import save_file
-from warm import DATA, missing
+from warm import DATA, missing, study_in_laps
 from warm import study as tlx
 
 SEEDS, PROBE_EPOCHS, PARTIAL_EPOCHS = 5, 10, 5
@@ -50,18 +50,13 @@ def chosen(
     return lambda turn: measure([*model(turn.folder), *CALTECH, *words])(turn)
 
 
-def job(
-    title: str, model: Callable[[Path], list[str]], words: Sequence[str], epochs: int, seeds: int, goal: str
-) -> Job:
+def job(title: str, ours: Row, model: Callable[[Path], list[str]], words: Sequence[str], seeds: int, goal: str) -> Job:
     """tlx against plain Lightning, on one network and one strategy."""
-    ours = chosen(model, words, partial(tlx, name="played", seeds=seeds))
+    epochs = PROBE_EPOCHS if words is PROBE else PARTIAL_EPOCHS
     theirs = chosen(model, words, partial(_lightning, epochs=epochs, seeds=seeds))
     return Job(
         title,
-        {
-            "tlx": Row(ours, FUSED, "none", EVERY),
-            "plain Lightning": Row(theirs, PLAIN, "none", EVERY, long=True),
-        },
+        {"tlx": ours, "plain Lightning": Row(theirs, PLAIN, "none", EVERY, long=True)},
         [("plain Lightning", "tlx", goal)],
     )
 
@@ -74,11 +69,17 @@ def jobs() -> dict[str, Job]:
     """Two networks, two strategies."""
     found = {}
     for name, model in (("SqueezeNet", squeezenet), ("ResNet-18", resnet18)):
-        probes = f"probe study: {SEEDS} seeds × {PROBE_EPOCHS} epochs, {name}, caltech20"
-        half = f"partial fine-tuning: the upper half, {PARTIAL_EPOCHS} epochs, {name}, caltech20"
-        found[f"{model.__name__}_probes"] = job(probes, model, PROBE, PROBE_EPOCHS, SEEDS, "≥ 20")
-        found[f"{model.__name__}_partial"] = job(half, model, PARTIAL, PARTIAL_EPOCHS, 1, "≥ 1.5")
+        title = f"probe study: {SEEDS} seeds × {PROBE_EPOCHS} epochs, {name}, caltech20"
+        ours = Row(chosen(model, PROBE, partial(tlx, name="played", seeds=SEEDS)), FUSED, "none", EVERY)
+        found[f"{model.__name__}_probes"] = job(title, ours, model, PROBE, SEEDS, "≥ 20")
+        title = f"partial fine-tuning: the upper half, {PARTIAL_EPOCHS} epochs, {name}, caltech20"
+        ours = Row(chosen(model, PARTIAL, _in_laps), FUSED, "none", EVERY, long=True)
+        found[f"{model.__name__}_partial"] = job(title, ours, model, PARTIAL, 1, "≥ 1.5")
     return found
+
+
+def _in_laps(words: Sequence[str]) -> Measure:
+    return study_in_laps(words, "played", ["trainer.max_epochs=2"], PARTIAL_EPOCHS / 2)
 
 
 if __name__ == "__main__":

@@ -22,16 +22,15 @@ from tlx.compact import CompactTable, compact_table
 from tlx.compiled import compiled
 from tlx.data.dataset import Data
 from tlx.data.sealed import Sealed
-from tlx.evaluation import device_of, evaluate, features_of, moved
-from tlx.instantiate import instantiate
+from tlx.evaluation import device_of, evaluate, moved
 from tlx.interruption import Interruption
 from tlx.layer_groups import HEAD
 from tlx.loggers import make_loggers
 from tlx.measures import Measures
-from tlx.module import TransferModule, known_score
+from tlx.module import TransferModule
 from tlx.plan import frozen_hash, share_frozen
-from tlx.probes.logistic import Logistic, Solution
 from tlx.probes.probe import Probe, make_probe
+from tlx.probes.solved import solve_head
 from tlx.probes.together import train_together
 from tlx.profile import TimeProfile
 from tlx.quiet import quiet_lightning
@@ -43,7 +42,7 @@ from tlx.seeding import seed_everything, seed_rank
 from tlx.sharding import bring_together, is_sharded
 from tlx.source import SourceMeter, source_meter
 from tlx.strategies.lora import merge_adapters
-from tlx.tasks.metrics import direction, directions, rank
+from tlx.tasks.metrics import direction, directions
 from tlx.trainer import make_trainer
 
 
@@ -223,35 +222,17 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
 
 
 def solve(one: Run) -> None:
-    """Find the head by the strategy's solver, on the features of all training examples."""
-    config, task = one.config, one.module.task
-    solver: Logistic = instantiate(config["strategy"], "strategy").solver
-    monitor, way = config["dataset"]["monitor"], direction(config["dataset"]["monitor"])
-    features, labels = {}, {}
+    """Let the strategy's solver find the head."""
     with one.record.clock("train"):
-        with moved(one.module, device_of(config)):
-            for part in ("train", "validation"):
-                features[part] = features_of(one.module, one.loaders, part)
-                labels[part] = one.loaders[part].dataset.labels
-
-        def put(solution: Solution) -> dict[str, float]:
-            task.linear.weight.data, task.linear.bias.data = solution.weight, solution.bias
-            return known_score(task, features["validation"], labels["validation"]).compute()
-
-        found = solver.solve(
-            features["train"],
-            torch.from_numpy(labels["train"]),
-            task.classes,
-            lambda solution: rank(put(solution)[monitor], way),
-        )
-        scores = put(found)
+        found, one.chosen = solve_head(one.config, one.module, one.loaders)
     one.best = {}  # the module has it
     one.record.trained(found.iterations, found.iterations)
     one.record.details["solver"] = {"C": found.C, "converged": found.converged}
     if not found.converged:
         one.watch.messages.append(f"the solver had not converged after {found.iterations} iterations: raise max_iter.")
-    for logger in make_loggers(config, one.folder):
-        logger.log_metrics({f"val/{name}": score for name, score in scores.items()} | {"epoch": 0}, found.iterations)
+    for logger in make_loggers(one.config, one.folder):
+        scores = {f"val/{name}": score for name, score in one.chosen.items()}
+        logger.log_metrics(scores | {"epoch": 0}, found.iterations)
         logger.finalize("success")
 
 
