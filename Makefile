@@ -3,7 +3,7 @@ PY ?= python3
 V := .venv/bin
 TLX := $(V)/tlx
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-full check lock clean
+.PHONY: help setup demo test test-all bench bench-gpu bench-full check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -43,6 +43,9 @@ measure-%:
 bench: .venv/.peers ## measure what tlx claims of its speed (quiet machine; TLX_MINILM, TLX_DATA: see benchmarks/warm.py)
 	$(V)/python benchmarks/table.py
 	$(MEASURE)
+
+bench-gpu: .venv/.peers ## the same on a GPU, with a larger network
+	TLX_ACCELERATOR=gpu $(V)/python benchmarks/gpu.py
 
 bench-full: .venv/.peers ## the same, with every row run to its end (hours)
 	$(V)/python benchmarks/table.py

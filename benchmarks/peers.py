@@ -20,21 +20,23 @@ import transformers
 from rows import Enough, Found, Laps, Turn, Window, now, took
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from warm import BATCH, planned
+from warm import ACCELERATOR, BATCH, planned
 
 from tlx.assembly import assemble, make_loaders
 from tlx.compact import compact_table
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.evaluation import device_of
 from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
 from tlx.plan import apply_phase
 from tlx.seeding import seed_everything
 
 QUIET: dict[str, Any] = {f"enable_{what}": False for what in ("progress_bar", "model_summary", "checkpointing")}
+QUIET |= {"logger": False}
 
 
 class Given:
-    """What tlx would train for these words: `module` (batch → logits), `examples` of each part, the rate `lr`."""
+    """What tlx would train for these words: `module` (batch → logits), `examples` of each part, rate `lr`, `device`."""
 
     def __init__(self, words: Sequence[str], seed: int, folder: Path) -> None:
         config = planned(words, seed, folder).config
@@ -43,6 +45,7 @@ class Given:
         loaders = make_loaders(config, data, self.module)
         self.compact = compact_table(config, self.module, loaders)
         self.examples: dict[str, Examples] = {n: loaders[n].dataset for n in ("train", "validation", "test")}
+        self.device = device_of(config)
         self.seed, self.lr = seed, float(config["optimizer"]["lr"])
         self.buckets = config["dataset"]["sampler"] == "length_buckets"
 
@@ -61,6 +64,10 @@ class Given:
         for epoch in range(count):
             loader.batch_sampler.set_epoch(epoch)
             yield iter(loader)
+
+    def moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch where the module is trained."""
+        return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
 
     def in_order(self, part: str) -> DataLoader:
         """The batches in which tlx evaluates a part."""
@@ -134,7 +141,7 @@ class Bare:
             self._train(window)
 
     def _train(self, window: Window) -> None:
-        module, plan = self.given.module.train(), self.given.module.plan
+        module, plan = self.given.module.train().to(self.given.device), self.given.module.plan
         assert plan is not None
         for phase in range(len(plan.phases)):
             apply_phase(module, plan, phase)
@@ -143,7 +150,7 @@ class Bare:
             )
             for batches in self.given.epochs(self.epochs):
                 self.laps.begin()
-                for batch in batches:
+                for batch in map(self.given.moved, batches):
                     module.task.loss(module(batch), batch).backward()
                     optimizer.step()
                     optimizer.zero_grad()
@@ -160,7 +167,7 @@ def accuracy(given: Given, part: str) -> float:
     """One pass of the network over a part; its modes are as before afterwards."""
     right = 0
     with in_eval_mode(given.module), torch.no_grad():
-        for batch in given.in_order(part):
+        for batch in map(given.moved, given.in_order(part)):
             right += int((given.module(batch).argmax(1) == batch["label"]).sum())
     return right / len(given.examples[part])
 
@@ -216,11 +223,17 @@ class Tell(L.Callback):
 class PlainLightning:
     """`Plain` in a Trainer that neither logs nor saves; what the first phase of tlx's plan freezes is frozen.
 
-    `same`: over tlx's own batches.
+    `same`: over tlx's own batches; `precision` is the Trainer's.
     """
 
-    def __init__(self, given: Given, folder: Path, epochs: int, same: bool = False) -> None:
+    def __init__(self, given: Given, folder: Path, epochs: int, same: bool = False, precision: str = "32-true") -> None:
         self.given, self.epochs, self.same = given, epochs, same
+        self.options: dict[str, Any] = {
+            "accelerator": ACCELERATOR,
+            "devices": 1,
+            "precision": precision,
+            "logger": False,
+        }
         module = given.module.train()
         assert module.plan is not None
         apply_phase(module, module.plan, 0)
@@ -228,18 +241,16 @@ class PlainLightning:
 
     def train(self, window: Window) -> None:
         trainer = L.Trainer(
-            accelerator="cpu",
             max_epochs=self.epochs,
-            logger=False,
             limit_val_batches=1.0 if window.whole else 0,
             callbacks=[Tell(window)],
-            **QUIET,
+            **self.options,
         )
         batches = self.given.batches() if self.same else self.given.shuffled()
         trainer.fit(self.plain, batches, self.given.in_order("validation"))
 
     def evaluate(self, part: str) -> float:
-        trainer = L.Trainer(accelerator="cpu", logger=False, **QUIET)
+        trainer = L.Trainer(**self.options)
         return trainer.validate(self.plain, self.given.in_order(part), verbose=False)[0]["accuracy"]
 
 
@@ -304,7 +315,7 @@ class HuggingFace:
             num_train_epochs=self.epochs,
             learning_rate=self.given.lr,
             seed=self.given.seed,
-            use_cpu=True,
+            use_cpu=ACCELERATOR == "cpu",
             report_to="none",
             eval_strategy="epoch" if window.whole else "no",
             save_strategy="no",

@@ -9,7 +9,7 @@ import torch
 from peers import QUIET, Given, Plain, accuracy
 from rows import Found, Laps, Turn, now, took
 from torch import Tensor
-from warm import LapCounter
+from warm import ACCELERATOR, LapCounter
 
 Measure = Callable[[Turn], Found]
 
@@ -37,10 +37,9 @@ def finetuning_scheduler(words: Sequence[str], epochs: int, short: Sequence[str]
             ft_schedule=schedule, epoch_transitions_only=True, base_max_lr=given.lr, logging_level=logging.WARNING
         )
         trainer = L.Trainer(
-            accelerator="cpu",
+            accelerator=ACCELERATOR,
             max_epochs=each * len(names),
             default_root_dir=turn.folder / "finetuning_scheduler",
-            logger=False,
             callbacks=[scheduler, _checkpoint(), LapCounter(laps)],
             **(QUIET | {"enable_checkpointing": True}),
         )

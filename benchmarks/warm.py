@@ -1,7 +1,7 @@
 """tlx's side of the benchmarks: whole runs in a warm process, from resolved configs to the records on disk.
 
 The environment names what is needed: TLX_MINILM the folder of all-MiniLM-L6-v2, TLX_DATA the one that holds the data
-sets, each in a folder of its own (`trec`, `caltech20`, …).
+sets, each in a folder of its own (`trec`, `caltech20`, …). TLX_ACCELERATOR=gpu measures on a GPU, peers included.
 """
 
 import importlib
@@ -22,6 +22,7 @@ from tlx.sweeps.study import Planned, plan_run
 from tlx.sweeps.worker import do, do_job
 
 MINILM, DATA = Path(os.environ.get("TLX_MINILM", "")), Path(os.environ.get("TLX_DATA", ""))
+ACCELERATOR = os.environ.get("TLX_ACCELERATOR", "cpu")
 BATCH = 16
 TREC = ["model=minilm", f"model.path={MINILM}", "dataset=trec", f"dataset.path={DATA / 'trec'}"]
 
@@ -37,6 +38,7 @@ def missing(*datasets: str, minilm: bool = False) -> str | None:
 def planned(words: Sequence[str], seed: int, folder: Path, study: str = "bench") -> Planned:
     """The run of `tlx train` with these words."""
     given = [f"trainer.batch_size={BATCH}", "trainer.threads=1", f"seed={seed}", f"study={study}"]
+    given += [f"trainer.accelerator={ACCELERATOR}"]
     given += [f"paths.{name}={folder / name}" for name in ("runs", "registry", "cache")]
     with composer() as compose:
         return plan_run(compose([*given, *words]))

@@ -29,7 +29,9 @@ def small_networks_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frozen_work, "WORTH", {"cpu": 0.0})
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", [pytest.param(s, marks=pytest.mark.slow if s in ALWAYS_TRAINED - {"full"} else ()) for s in STRATEGIES]
+)
 def test_the_same_scores_as_computed(tlx, small_networks_count, strategy: str) -> None:
     runs = {
         mode: tlx.record(f"strategy={strategy}", "trainer.max_epochs=12", f"cache={mode}") for mode in ("off", "on")

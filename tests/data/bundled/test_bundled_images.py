@@ -39,6 +39,7 @@ def test_both_are_bright_strokes_on_black_with_about_as_much_ink(letter_rows, di
         assert 0.15 < images.mean() < 0.4
 
 
+@pytest.mark.slow
 def test_letters_can_be_learned_from_pixels_but_not_perfectly(letter_rows):
     from sklearn.linear_model import LogisticRegression
 
