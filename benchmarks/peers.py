@@ -228,12 +228,7 @@ class PlainLightning:
 
     def __init__(self, given: Given, folder: Path, epochs: int, same: bool = False, precision: str = "32-true") -> None:
         self.given, self.epochs, self.same = given, epochs, same
-        self.options: dict[str, Any] = {
-            "accelerator": ACCELERATOR,
-            "devices": 1,
-            "precision": precision,
-            "logger": False,
-        }
+        self.options: dict[str, Any] = QUIET | {"accelerator": ACCELERATOR, "devices": 1, "precision": precision}
         module = given.module.train()
         assert module.plan is not None
         apply_phase(module, module.plan, 0)

@@ -128,4 +128,4 @@ def _pairs(loader: torch.utils.data.DataLoader) -> torch.utils.data.DataLoader:
         batch = collate(items)
         return batch, batch["label"]
 
-    return torch.utils.data.DataLoader(loader.dataset, loader.batch_size, sampler=loader.sampler, collate_fn=pair)
+    return torch.utils.data.DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=pair)
