@@ -1,11 +1,12 @@
-"""How time and memory of tlx grow with seeds, strategies, examples and layers.
+"""How time and memory of tlx grow with seeds, strategies, examples, layers, and the share of a network that is trained.
 
 `make bench` runs this. Every point is measured in a process of its own with an empty cache, from resolved configs to
 records; memory is what the process came to hold at its peak beyond what it began with. Two numbers are fitted by least
 squares: the exponent b of seconds = a · n^b on logarithms, and, of the seeds, what one more costs as a share of a run.
 
-Seeds: probes of MiniLM on TREC (see `benchmarks/warm.py`; left out without). Strategies: a small ViT on images.
-Examples and layers: a probe of that ViT, where pixels and weights are random, which changes no time.
+Seeds: probes of MiniLM on TREC; trained blocks: its upper ones, batches of 64 of 1,000 questions (see
+`benchmarks/warm.py`; left out without). Strategies: a small ViT on images. Examples and layers: a probe of that ViT,
+where pixels and weights are random, which changes no time.
 """
 
 import os
@@ -25,6 +26,7 @@ from safetensors.torch import save_file
 from warm import TREC, carry_out, missing, planned
 
 SEEDS, STRATEGIES, EXAMPLES, LAYERS = (1, 2, 5, 10, 20), (1, 2, 4, 8), (1000, 3000, 10_000, 50_000), (6, 12, 18, 24)
+BLOCKS = (1, 2, 4, 6)  # of the six of MiniLM
 MENU = ("feature_extraction", "partial", "gradual_unfreezing", "lp_ft", "full", "discriminative", "mixout", "ulmfit")
 SIZE, CLASSES = 32, 4
 VIT = {"patch_size": 8, "embed_dim": 64, "num_heads": 4, "img_size": SIZE, "depth": 6}
@@ -63,6 +65,13 @@ def probes(folder: Path) -> list[str]:
     return TREC
 
 
+def upper(blocks: int, folder: Path) -> list[str]:
+    """So many of the upper blocks of MiniLM trained, for a thousand questions of TREC."""
+    below = f"layer{6 - blocks}" if blocks < 6 else "embeddings"
+    frozen = [f"strategy.freezing.until={below}", "strategy.freezing.ratio=null"]
+    return [*TREC, "dataset.train_size=1000", "trainer.batch_size=64", *frozen]
+
+
 def images(count: int, depth: int, folder: Path) -> list[str]:
     """A ViT of so many layers, and so many training images, made in the folder."""
     rng, data = np.random.default_rng(0), folder / "images"
@@ -96,8 +105,9 @@ def curves() -> dict[str, tuple[Sequence[int], Callable[[int], Any]]]:
         "layers": (LAYERS, lambda n: point(partial(images, 5000, n))),
     }
     if lacking := missing("trec", minilm=True):
-        print(f"seeds are not measured: {lacking}")
+        print(f"seeds and trained blocks are not measured: {lacking}")
         return found
+    found["trained blocks"] = BLOCKS, lambda n: point(partial(upper, n), strategies=["partial"])
     return {"seeds": (SEEDS, lambda n: point(probes, seeds=n)), **found}
 
 
@@ -115,9 +125,9 @@ def main() -> None:
                 print(f"{n} {name}: {found[n][-1][0]:.2f} s", file=sys.stderr, flush=True)
         seconds = [[found[n][i][0] for n in sizes] for i in range(repetitions)]
         memory = [[found[n][i][1] for n in sizes] for i in range(repetitions)]
-        print(f"\n{name:>10}{'seconds':>28}{'MB at the peak':>28}")
+        print(f"\n{name:>14}{'seconds':>28}{'MB at the peak':>28}")
         for i, n in enumerate(sizes):
-            print(f"{n:10,}{spread([s[i] for s in seconds], 2):>28}{spread([m[i] / 1e6 for m in memory], 0):>28}")
+            print(f"{n:14,}{spread([s[i] for s in seconds], 2):>28}{spread([m[i] / 1e6 for m in memory], 0):>28}")
         fits = {
             "exponent of time": [exponent(sizes, s) for s in seconds],
             "exponent of memory": [exponent(sizes, m) for m in memory],
