@@ -1,9 +1,10 @@
 """How fast tlx fine-tunes a text model, against what it is built on, a peer, and the limit.
 
 `make bench` runs this. All of MiniLM is trained: on the short questions of TREC in single precision, and on reviews of
-up to 256 tokens in bfloat16; batches of 16. Every row is a window in the first epoch, given as seconds of an epoch. All
-rows of a job have the same network, and the same batches but for the Trainer of transformers, which groups by length
-itself. No row validates or saves within a window: tlx, which saves once a minute, is told not to
+up to 256 tokens in bfloat16; batches of 16. Every row is a window in the first epoch, given as seconds of so many
+tokens, padding not counted: batches are of different lengths, and which of them a window holds would decide too much.
+All rows of a job have the same network, and the same batches but for the Trainer of transformers, which groups by
+length itself. No row validates or saves within a window: tlx, which saves once a minute, is told not to
 (trainer.checkpoint_seconds), as the others are. `benchmarks/warm.py` says what is needed.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import lightning as L
 import torch
 from peers import Bare, Given, HuggingFace, PlainLightning, Tell
-from rows import Enough, Found, Job, Row, Turn, Window, bench, took
+from rows import STEPS, Enough, Found, Job, Row, Turn, Window, bench, took
 from warm import DATA, MINILM, TREC, carry_out, missing, planned
 
 from tlx.objectives.ewc import EWC
@@ -26,18 +27,19 @@ REVIEWS = [
     *("dataset=multi_domain_sentiment", f"dataset.path={DATA / 'multi_domain_sentiment'}"),
     *("dataset.train_size=4000", "dataset.val_size=100"),
 ]
-QUESTIONS, LONG = 4907, 4000
+TOKENS = 100_000
+FEW = 50  # steps: enough to tell one step of tlx from another
 
 
-def window(examples: int, train: Callable[[Window, Turn], None]) -> Measure:
-    """Measures the window of a training; in seconds of an epoch of so many examples."""
+def window(train: Callable[[Window, Turn], None], steps: int = STEPS) -> Measure:
+    """Measures the window of a training, of so many steps at most; in seconds of TOKENS tokens."""
 
     def measure(turn: Turn) -> Found:
-        window = Window()
+        window = Window(length=steps)
         try:
             train(window, turn)
         except Enough:
-            return took(examples * window.pace, **window.padding)
+            return took(TOKENS * window.seconds / window.tokens, **window.padding)
         raise RuntimeError("the training ended before its window did")
 
     return measure
@@ -82,26 +84,25 @@ grouped = partial(
 )
 GROUPED = {"train_sampling_strategy": "group_by_length"}
 NONE = "none"
-short = partial(window, QUESTIONS)
 JOBS = {
     "short": Job(
-        f"full fine-tuning of MiniLM: an epoch of {QUESTIONS:,} questions of TREC",
+        f"full fine-tuning of MiniLM: {TOKENS:,} tokens of TREC's questions",
         {
-            "tlx": ours(short(tlx(TREC, "full")), validation=NONE),
-            "bare loop": plain(short(peer(TREC, Bare, fused=None)), validation=NONE),
-            "plain Lightning": plain(short(peer(TREC, PlainLightning, same=True)), validation=NONE),
-            "Hugging Face Trainer": grouped(short(peer(TREC, HuggingFace, **GROUPED)), validation=NONE),
+            "tlx": ours(window(tlx(TREC, "full")), validation=NONE),
+            "bare loop": plain(window(peer(TREC, Bare, fused=None)), validation=NONE),
+            "plain Lightning": plain(window(peer(TREC, PlainLightning, same=True)), validation=NONE),
+            "Hugging Face Trainer": grouped(window(peer(TREC, HuggingFace, **GROUPED)), validation=NONE),
             "limit": Row(
-                short(peer(TREC, Bare, compact=True)),
+                window(peer(TREC, Bare, compact=True)),
                 "AdamW, fused, compact embeddings, not clipped, constant rate",
                 "length buckets of tlx",
                 NONE,
                 window=True,
             ),
-            "tlx discriminative": ours(short(tlx(TREC, "discriminative")), validation=NONE),
-            "tlx mixout": ours(short(tlx(TREC, "mixout")), validation=NONE),
-            "tlx L2-SP": ours(short(tlx(TREC, "l2_sp")), validation=NONE),
-            "tlx EWC": ours(short(tlx(TREC, "full", made_up_ewc)), validation=NONE),
+            "tlx discriminative": ours(window(tlx(TREC, "discriminative"), steps=FEW), validation=NONE),
+            "tlx mixout": ours(window(tlx(TREC, "mixout"), steps=FEW), validation=NONE),
+            "tlx L2-SP": ours(window(tlx(TREC, "l2_sp"), steps=FEW), validation=NONE),
+            "tlx EWC": ours(window(tlx(TREC, "full", made_up_ewc), steps=FEW), validation=NONE),
         },
         [
             *((name, "tlx", "≥ 1.7") for name in ("bare loop", "plain Lightning")),
@@ -114,12 +115,10 @@ JOBS = {
         "The limit is the bare loop with the fused optimiser and the embedding rows of tokens that occur.",
     ),
     "long": Job(
-        f"full fine-tuning of MiniLM in bfloat16: an epoch of {LONG:,} reviews of up to 256 tokens",
+        f"full fine-tuning of MiniLM in bfloat16: {TOKENS:,} tokens of reviews of up to 256 each",
         {
-            "tlx": ours(window(LONG, tlx(REVIEWS, "full")), validation=NONE),
-            "Hugging Face Trainer": grouped(
-                window(LONG, peer(REVIEWS, HuggingFace, bf16=True, **GROUPED)), validation=NONE
-            ),
+            "tlx": ours(window(tlx(REVIEWS, "full")), validation=NONE),
+            "Hugging Face Trainer": grouped(window(peer(REVIEWS, HuggingFace, bf16=True, **GROUPED)), validation=NONE),
         },
         [("Hugging Face Trainer", "tlx", "≥ 1.3")],
     ),

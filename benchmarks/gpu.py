@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from finetuning import GROUPED, QUESTIONS, window
+from finetuning import GROUPED, TOKENS, window
 from frozen import BUCKETS, CLIPPED, CONSTANT, EPOCHS, EVERY, FUSED, PLAYED, SEEDS, SHUFFLED
 from peers import Given, HuggingFace, PlainLightning, Tell, study
 from rows import Found, Job, Row, Turn, Window, bench
@@ -51,7 +51,7 @@ def peer(kind: Any, **options: Any) -> Measure:
     def train(given: Window, turn: Turn) -> None:
         kind(Given([*encoder(turn.folder), *FULL], turn.seed, turn.folder), turn.folder, 1, **options).train(given)
 
-    return window(QUESTIONS, train)
+    return window(train)
 
 
 JOBS = {
@@ -75,9 +75,9 @@ JOBS = {
         [("plain Lightning", "tlx, cold cache", ""), ("plain Lightning", "tlx, warm cache", "")],
     ),
     "full": Job(
-        f"full fine-tuning in bfloat16, batches of 64: an epoch of {QUESTIONS:,} questions of TREC",
+        f"full fine-tuning in bfloat16, batches of 64: {TOKENS:,} tokens of TREC's questions",
         {
-            "tlx": Row(window(QUESTIONS, ours), f"{FUSED}, {CLIPPED}", BUCKETS, "none", window=True),
+            "tlx": Row(window(ours), f"{FUSED}, {CLIPPED}", BUCKETS, "none", window=True),
             "plain Lightning": Row(
                 peer(PlainLightning, same=True, precision="bf16-mixed"),
                 f"AdamW, default, {CONSTANT}",

@@ -58,11 +58,12 @@ class Given:
         """tlx's own training batches."""
         return train_loader(self.examples["train"], BATCH, self.seed, self.buckets)
 
-    def epochs(self, count: int) -> Iterator[Iterator[dict[str, Tensor]]]:
-        """So many epochs of them."""
-        loader = self.batches()
+    def epochs(self, count: int, same: bool) -> Iterator[Iterator[dict[str, Tensor]]]:
+        """So many epochs of tlx's own batches (`same`), or of shuffled ones."""
+        loader = self.batches() if same else self.shuffled()
         for epoch in range(count):
-            loader.batch_sampler.set_epoch(epoch)
+            if same:
+                loader.batch_sampler.set_epoch(epoch)
             yield iter(loader)
 
     def moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -119,9 +120,10 @@ def study(
 
 
 class Bare:
-    """The shortest loop of plain PyTorch over tlx's own batches, phase by phase of its plan, `epochs` in each.
+    """The shortest loop of plain PyTorch, phase by phase of tlx's plan, `epochs` in each.
 
-    `fused`: AdamW's option; `compact`: only the embedding rows of tokens that occur, as tlx trains them.
+    `same`: over tlx's own batches; `fused`: AdamW's option; `compact`: only the embedding rows of tokens that occur, as
+    tlx trains them.
     """
 
     def __init__(
@@ -130,10 +132,11 @@ class Bare:
         folder: Path,
         epochs: int,
         laps: Laps | None = None,
+        same: bool = True,
         fused: bool | None = True,
         compact: bool = False,
     ) -> None:
-        self.given, self.epochs, self.laps, self.fused = given, epochs, laps or Laps(), fused
+        self.given, self.epochs, self.laps, self.same, self.fused = given, epochs, laps or Laps(), same, fused
         self.table = given.compact if compact else None
 
     def train(self, window: Window) -> None:
@@ -148,7 +151,7 @@ class Bare:
             optimizer = torch.optim.AdamW(
                 [p for p in module.parameters() if p.requires_grad], self.given.lr, fused=self.fused
             )
-            for batches in self.given.epochs(self.epochs):
+            for batches in self.given.epochs(self.epochs, self.same):
                 self.laps.begin()
                 for batch in map(self.given.moved, batches):
                     module.task.loss(module(batch), batch).backward()
@@ -172,14 +175,16 @@ def accuracy(given: Given, part: str) -> float:
     return right / len(given.examples[part])
 
 
-def bare_in_laps(words: Sequence[str], epochs: int, short: Sequence[str], few: int, factor: float) -> Any:
+def bare_in_laps(
+    words: Sequence[str], epochs: int, short: Sequence[str], few: int, factor: float, **options: Any
+) -> Any:
     """Measures the bare loop on one run, `epochs` epochs a phase: whole, or with `short` and only `few`, scaled."""
 
     def measure(turn: Turn) -> Found:
         laps = Laps()
         given = Given(words if turn.whole else [*words, *short], turn.seed, turn.folder)
         began = now()
-        bare = Bare(given, turn.folder, epochs if turn.whole else few, laps)
+        bare = Bare(given, turn.folder, epochs if turn.whole else few, laps, **options)
         bare.train(Window(whole=True))
         score = bare.evaluate("test")
         if turn.whole:

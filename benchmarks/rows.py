@@ -5,7 +5,7 @@ one after the other, so that a machine that slows down slows all of them. A row 
 has done the imports, and so inherits nobody's settings. Every time is taken twice: by the clock, and by the processor,
 which other programs disturb less: `make bench` has two scripts at work at a time, one a core.
 
-A row marked ≈ is long. It is timed in a window (100 steps, or 30 s where these take longer, after 10 others), or in
+A row marked ≈ is long. It is timed in a window (100 steps, or 30 s where these take longer, after 5 others), or in
 fewer epochs than the job has, and scaled by examples; --full runs it to the end.
 """
 
@@ -33,7 +33,7 @@ import transformers
 from tlx.quiet import quiet_lightning
 
 REPETITIONS = 3
-WARM, STEPS, SECONDS = 10, 100, 30.0
+WARM, STEPS, SECONDS = 5, 100, 30.0
 KINDS = {"seconds": "clock", "processor": "processor"}
 
 Found = dict[str, float]  # at least `seconds`; `processor` where it is known; `accuracy` (on test) where there is one
@@ -98,6 +98,7 @@ class Window:
     """Counts the steps of a training and ends it with the window, unless it is to go on to the end (`whole`)."""
 
     whole: bool = False
+    length: int = STEPS
     steps: int = 0
     examples: int = 0
     tokens: int = 0
@@ -122,7 +123,7 @@ class Window:
         if mask is not None:
             self.tokens, self.padded = self.tokens + int(mask.sum()), self.padded + mask.numel()
         self.seconds = now() - self._began
-        if self.steps == WARM + STEPS or self.seconds[0] >= SECONDS:
+        if self.steps == WARM + self.length or self.seconds[0] >= SECONDS:
             raise Enough
 
     @property

@@ -16,7 +16,7 @@ from statistics import mean
 
 from rows import Found, Job, Row, Turn, bench
 
-RUNS, COLD_RUNS = 20, 3
+RUNS, COLD_RUNS = 20, 1
 TLX = [sys.executable, "-c", "from tlx.cli import main; main()", "train"]
 TINY = ["strategy=full", "dataset.train_size=2_per_class", "trainer.max_epochs=2", "trainer.threads=1"]
 
