@@ -26,12 +26,12 @@ def ended(record: dict) -> float:
     return datetime.fromisoformat(record["sittings"][-1]["ended"]).timestamp()
 
 
-def per_run(ends: Sequence[float], training: Sequence[float], wall: float) -> Found:
+def per_run(ends: Sequence[float], training: Sequence[float], wall: float, runs: int = RUNS) -> Found:
     """Seconds of a run beyond its training, those of the training, and what the sweep paid once."""
-    if len(ends) != RUNS:
-        raise RuntimeError(f"{len(ends)} of {RUNS} runs came to their end")
-    each = (max(ends) - min(ends)) / (RUNS - 1)
-    return {"seconds": each - mean(training), "training": mean(training), "once": wall - each * RUNS}
+    if len(ends) != runs:
+        raise RuntimeError(f"{len(ends)} of {runs} runs came to their end")
+    each = (max(ends) - min(ends)) / (runs - 1)
+    return {"seconds": each - mean(training), "training": mean(training), "once": wall - each * runs}
 
 
 def records(folder: Path) -> list[dict]:
@@ -40,17 +40,17 @@ def records(folder: Path) -> list[dict]:
     return [record for record in found if record["status"] == "completed"]
 
 
-def sweep(backend: str) -> Callable[[Turn], Found]:
-    """One sweep of RUNS runs by tlx."""
+def sweep(backend: str, runs: int = RUNS) -> Callable[[Turn], Found]:
+    """One sweep of so many runs by tlx."""
 
     def measure(turn: Turn) -> Found:
         folder = turn.folder / backend
-        axes = [f"seed=range({RUNS})", f"hydra.launcher.backend={backend}", "hydra.launcher.n_jobs=1"]
+        axes = [f"seed=range({runs})", f"hydra.launcher.backend={backend}", "hydra.launcher.n_jobs=1"]
         began = time.perf_counter()
         subprocess.run([*TLX, "-m", *TINY, *axes, f"paths.runs={folder}"], check=True, capture_output=True)
         wall = time.perf_counter() - began
         done = records(folder)
-        return per_run([ended(r) for r in done], [r["seconds"]["train"] for r in done], wall)
+        return per_run([ended(r) for r in done], [r["seconds"]["train"] for r in done], wall, runs)
 
     return measure
 
@@ -64,6 +64,23 @@ def cold(turn: Turn) -> Found:
     wall = time.perf_counter() - began
     training = mean(r["seconds"]["train"] for r in records(folder))
     return {"seconds": wall / COLD_RUNS - training, "training": training, "once": 0.0}
+
+
+def help_page(turn: Turn) -> Found:
+    """`tlx --help`."""
+    began = time.perf_counter()
+    subprocess.run([*TLX[:-1], "--help"], check=True, capture_output=True)
+    return {"seconds": time.perf_counter() - began}
+
+
+def first_step(turn: Turn) -> Found:
+    """From the beginning of a run in a warm process to its first step.
+
+    A little more, in fact: what it does after its training is counted, too, but for the scoring.
+    """
+    sweep("local", 3)(turn)
+    clocks = [record["seconds"] for record in records(turn.folder / "local")]
+    return {"seconds": mean(c["total"] - c["train"] - c["evaluate"] for c in clocks)}
 
 
 def template(turn: Turn) -> Found:
@@ -94,7 +111,15 @@ JOBS = {
             ("Lightning-Hydra template", "tlx, one process", ""),
         ],
         "The template runs in one process and saves its checkpoints, config and metrics; it keeps no predictions.",
-    )
+    ),
+    "start": Job(
+        "starting: the help page (goal: < 1 s), and a tiny run in a warm process to its first step (goal: < 3 s)",
+        {
+            "tlx --help": Row(help_page, "none", "none", "none"),
+            "first step": Row(first_step, OURS, "none", "before"),
+        },
+        [],
+    ),
 }
 
 
