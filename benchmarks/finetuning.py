@@ -62,11 +62,12 @@ def tlx(
     return train
 
 
-def peer(words: Sequence[str], kind: Any, **options: Any) -> Callable[[Window, Turn], None]:
-    """A peer's training of everything."""
+def peer(words: Sequence[str], kind: Any, tricks: bool = False, **options: Any) -> Callable[[Window, Turn], None]:
+    """A peer's training of everything; with the tricks of tlx, if wanted."""
 
     def train(window: Window, turn: Turn) -> None:
-        kind(Given([*words, "strategy=full"], turn.seed, turn.folder), turn.folder, 1, **options).train(window)
+        given = Given([*words, "strategy=full"], turn.seed, turn.folder, tricks)
+        kind(given, turn.folder, 1, **options).train(window)
 
     return train
 
@@ -93,8 +94,8 @@ JOBS = {
             "plain Lightning": plain(window(peer(TREC, PlainLightning, same=True)), validation=NONE),
             "Hugging Face Trainer": grouped(window(peer(TREC, HuggingFace, **GROUPED)), validation=NONE),
             "limit": Row(
-                window(peer(TREC, Bare, compact=True)),
-                "AdamW, fused, compact embeddings, not clipped, constant rate",
+                window(peer(TREC, Bare, tricks=True)),
+                "AdamW, fused, compact embeddings, cheap dropout, not clipped, constant rate",
                 "length buckets of tlx",
                 NONE,
                 window=True,
@@ -112,7 +113,7 @@ JOBS = {
             ("tlx mixout", "tlx", "≤ 1.25"),
             *((name, "tlx", "≤ 1.10") for name in ("tlx L2-SP", "tlx EWC")),
         ],
-        "The limit is the bare loop with the fused optimiser and the embedding rows of tokens that occur.",
+        "The limit is the bare loop with the fused optimiser, only embedding rows that occur, and cheap dropout.",
     ),
     "long": Job(
         f"full fine-tuning of MiniLM in bfloat16: {TOKENS:,} tokens of reviews of up to 256 each",

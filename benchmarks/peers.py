@@ -26,6 +26,7 @@ from tlx.assembly import assemble, make_loaders
 from tlx.compact import compact_table
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.evaluation import device_of
+from tlx.models.dropout import ATTENTION, Dropout
 from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
 from tlx.plan import apply_phase
@@ -36,14 +37,19 @@ QUIET |= {"logger": False}
 
 
 class Given:
-    """What tlx would train for these words: `module` (batch → logits), `examples` of each part, rate `lr`, `device`."""
+    """What tlx would train for these words: `module` (batch → logits), `examples` of each part, rate `lr`, `device`.
 
-    def __init__(self, words: Sequence[str], seed: int, folder: Path) -> None:
+    Its dropout is torch's, as peers have it, unless `tricks` are wanted, those of tlx.
+    """
+
+    def __init__(self, words: Sequence[str], seed: int, folder: Path, tricks: bool = False) -> None:
         config = planned(words, seed, folder).config
         seed_everything(seed)
         data, self.module = assemble(config)
         loaders = make_loaders(config, data, self.module)
-        self.compact = compact_table(config, self.module, loaders)
+        self.compact = compact_table(config, self.module, loaders) if tricks else None
+        if not tricks:
+            plain_dropout(self.module)
         self.examples: dict[str, Examples] = {n: loaders[n].dataset for n in ("train", "validation", "test")}
         self.device = device_of(config)
         self.seed, self.lr = seed, float(config["optimizer"]["lr"])
@@ -73,6 +79,17 @@ class Given:
     def in_order(self, part: str) -> DataLoader:
         """The batches in which tlx evaluates a part."""
         return eval_loader(self.examples[part], 128)
+
+
+def plain_dropout(module: TransferModule) -> None:
+    """Give a network of transformers back what tlx has replaced."""
+    for parent in list(module.backbone.modules()):
+        for name, part in parent.named_children():
+            if type(part) is Dropout:
+                setattr(parent, name, nn.Dropout(part.p))
+    network = getattr(module.backbone, "network", None)
+    if getattr(getattr(network, "config", None), "_attn_implementation", None) == ATTENTION:
+        network.set_attn_implementation("sdpa")
 
 
 class Trained(Protocol):
@@ -122,8 +139,7 @@ def study(
 class Bare:
     """The shortest loop of plain PyTorch, phase by phase of tlx's plan, `epochs` in each.
 
-    `same`: over tlx's own batches; `fused`: AdamW's option; `compact`: only the embedding rows of tokens that occur, as
-    tlx trains them.
+    `same`: over tlx's own batches; `fused`: AdamW's option.
     """
 
     def __init__(
@@ -134,13 +150,11 @@ class Bare:
         laps: Laps | None = None,
         same: bool = True,
         fused: bool | None = True,
-        compact: bool = False,
     ) -> None:
         self.given, self.epochs, self.laps, self.same, self.fused = given, epochs, laps or Laps(), same, fused
-        self.table = given.compact if compact else None
 
     def train(self, window: Window) -> None:
-        with self.table or nullcontext():
+        with self.given.compact or nullcontext():
             self._train(window)
 
     def _train(self, window: Window) -> None:

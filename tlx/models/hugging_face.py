@@ -13,6 +13,7 @@ from transformers.utils import logging as hf_logging
 
 from tlx.errors import UserError, unknown
 from tlx.models.backbone import folder_of
+from tlx.models.dropout import ATTENTION, with_cheap_dropout
 from tlx.models.weights import read_state_dict
 
 hf_logging.disable_progress_bar()
@@ -61,7 +62,8 @@ def build_network(config: PretrainedConfig) -> nn.Module:
     if config.is_encoder_decoder:
         # Whole models are built before the encoder is taken; a decoder of one layer keeps that cheap.
         config.num_decoder_layers = config.decoder_layers = 1
-    return _trunk(AutoModel.from_config(config, attn_implementation="sdpa" if _has_sdpa(config) else None))
+    model = AutoModel.from_config(config, attn_implementation=ATTENTION if _has_sdpa(config) else None)
+    return with_cheap_dropout(_trunk(model))
 
 
 def _has_sdpa(config: PretrainedConfig) -> bool:
