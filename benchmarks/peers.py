@@ -20,7 +20,7 @@ import transformers
 from rows import Enough, Found, Laps, Turn, Window, now, took
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from warm import ACCELERATOR, BATCH, planned
+from warm import ACCELERATOR, planned
 
 from tlx.assembly import assemble, make_loaders
 from tlx.compact import compact_table
@@ -51,18 +51,18 @@ class Given:
         if not tricks:
             plain_dropout(self.module)
         self.examples: dict[str, Examples] = {n: loaders[n].dataset for n in ("train", "validation", "test")}
-        self.device = device_of(config)
+        self.device, self.batch_size = device_of(config), config["trainer"]["batch_size"]
         self.seed, self.lr = seed, float(config["optimizer"]["lr"])
         self.buckets = config["dataset"]["sampler"] == "length_buckets"
 
     def shuffled(self) -> DataLoader:
         """Training batches as a DataLoader makes them: any examples together, padded to the longest of them."""
         data = self.examples["train"]
-        return DataLoader(data, BATCH, shuffle=True, collate_fn=data.collate)
+        return DataLoader(data, self.batch_size, shuffle=True, collate_fn=data.collate)
 
     def batches(self) -> DataLoader:
         """tlx's own training batches."""
-        return train_loader(self.examples["train"], BATCH, self.seed, self.buckets)
+        return train_loader(self.examples["train"], self.batch_size, self.seed, self.buckets)
 
     def epochs(self, count: int, same: bool) -> Iterator[Iterator[dict[str, Tensor]]]:
         """So many epochs of tlx's own batches (`same`), or of shuffled ones."""
@@ -324,7 +324,7 @@ class HuggingFace:
 
         arguments = transformers.TrainingArguments(
             str(self.folder / "hugging_face"),
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=self.given.batch_size,
             per_device_eval_batch_size=128,
             num_train_epochs=self.epochs,
             learning_rate=self.given.lr,
