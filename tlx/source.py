@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tlx.cache.entries import GB
+from tlx.cache.entries import limit_of
 from tlx.cache.key import prefix_key, source_of
 from tlx.cache.scores import kept_scores
 from tlx.callbacks.forgetting import ForgettingMeter
@@ -69,8 +69,8 @@ class SourceMeter(ForgettingMeter):
         what = [examples.content, batches, digest_of(self.head.state_dict()), self.head.metric_names, code, versions]
         key = prefix_key(module, module.plan, head, {}, "source scores", digest_of(examples.labels), *what)
         about = {"model": self.name, "part": "test (source)", "examples": len(examples)}
-        cache, limit = Path(self.config["paths"]["cache"]), int(self.config["cache_limit"] * GB)
-        self.before, self.spared = kept_scores(cache, key, about, limit, lambda: self._scores(module))
+        cache = Path(self.config["paths"]["cache"])
+        self.before, self.spared = kept_scores(cache, key, about, limit_of(self.config), lambda: self._scores(module))
 
     def _scores(self, module: nn.Module) -> dict[str, float]:
         assert isinstance(module, TransferModule)

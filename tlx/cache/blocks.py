@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-Shape = tuple[int, ...]
+from tlx.cache.boundary import Shape
+
 BLOCK = 32  # examples encoded together
 
 

@@ -19,8 +19,13 @@ from filelock import FileLock
 from tlx.atomic import atomic
 
 META = "meta.json"
-GB = 10**9  # the unit of `cache_limit`
+GB = 10**9
 KINDS = FEATURES, PREPARED, SCORES = "features", "prepared", "scores"
+
+
+def limit_of(config: dict[str, Any]) -> int:
+    """The bytes that all stores together may take, by a run's config (`cache_limit`, in GB)."""
+    return int(config["cache_limit"] * GB)
 
 
 def features_folder(cache: Path) -> Path:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tlx.cache.blocks import BLOCK, Shape, encode_in_blocks
-from tlx.cache.boundary import Boundary, captured, find_boundary, play_back
-from tlx.cache.entries import GB, features_folder, make_room, making, remove_drafts
+from tlx.cache.blocks import BLOCK, encode_in_blocks
+from tlx.cache.boundary import Boundary, Shape, captured, find_boundary, play_back
+from tlx.cache.entries import GB, features_folder, limit_of, make_room, making, remove_drafts
 from tlx.cache.key import prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.data.loaders import Examples
@@ -303,6 +303,6 @@ def frozen_work(config: dict[str, Any], module: L.LightningModule, loaders: dict
     elif str(options["precision"]) not in ("32", "32-true"):
         refused = f"trainer.precision={options['precision']}"
     parts = {name: loaders[name].dataset for name in ("train", "validation", "test")}
-    root, limit = Path(config["paths"]["cache"]), int(config["cache_limit"] * GB)
+    root, limit = Path(config["paths"]["cache"]), limit_of(config)
     assert isinstance(module.plan, ParameterPlan)
     return FrozenWork(module, module.plan, parts, root, config["cache"], limit, refused)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tlx.cache.boundary import Shape
 from tlx.cache.entries import META, describe, new_draft, put_in_place
 
-Shape = tuple[int, ...]
 _VALUES, _INDEX = "values.bin", "index.npz"
 _HALF = torch.bfloat16
 

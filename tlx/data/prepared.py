@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tlx.cache.entries import GB, make_room, making, prepared_folder, remove_drafts
+from tlx.cache.entries import limit_of, make_room, making, prepared_folder, remove_drafts
 from tlx.data.contents import feed
 from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
@@ -92,7 +92,7 @@ def _store(config: dict[str, Any], part: Part, preprocessing: Any, name: str) ->
     with making(root, key):
         if store := _opened(root / key):
             return store
-        if not make_room(root, size + ROW * len(part), int(config["cache_limit"] * GB)):
+        if not make_room(root, size + ROW * len(part), limit_of(config)):
             return None
         about = {"part": name, "examples": len(part), "modality": modality}
         try:
