@@ -13,6 +13,7 @@ from torch import nn
 
 from tlx.errors import UserError, unknown
 from tlx.layer_groups import LayerGroup
+from tlx.no_decay import spared_from_decay
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class ParameterPlan:
     """What happens to each layer group, from the stem to the head.
 
     `lr_factors[group]` multiplies the base learning rate (1 when absent). `no_decay` names the parameters without
-    weight decay: norms, biases and anything else with fewer than two dimensions. `fixed` names the parameters that the
-    architecture itself never trains (Whisper's sinusoidal positions).
+    weight decay (`tlx.no_decay`): norms, biases, vectors, and what the network itself spares. `fixed` names the
+    parameters that the architecture itself never trains (Whisper's sinusoidal positions).
     """
 
     groups: list[LayerGroup]
@@ -63,9 +64,8 @@ class ParameterPlan:
             raise UserError(f"every parameter must be in exactly one layer group; see to {', '.join(wrong[:8])}.")
         if len({g.name for g in groups}) != len(groups):
             raise UserError(f"two layer groups have the same name: {', '.join(g.name for g in groups)}.")
-        flat = frozenset(n for n, p in module.named_parameters() if p.ndim < 2)
         fixed = frozenset(n for n, p in module.named_parameters() if not p.requires_grad)
-        return cls(groups, [Phase(frozenset(g.name for g in groups))], {}, flat, fixed)
+        return cls(groups, [Phase(frozenset(g.name for g in groups))], {}, spared_from_decay(module), fixed)
 
     def group(self, name: str) -> LayerGroup:
         """The group called `name`; UserError with the nearest match when there is none."""

@@ -37,11 +37,9 @@ NAMES = [
     "cifar_resnet20",
     "speech_embedding",
 ]
-# Vectors that are stored with more than one dimension decay, as in transformers' Trainer: the plan's rule is that what
-# has fewer than two dimensions does not. Weight normalisation's magnitude should (it is the size of the weight); timm's
-# recipes leave tokens and position embeddings out, which at fine-tuning's rates makes next to no difference.
+# Vectors that are stored with more than one dimension decay, as in transformers' Trainer, unless their network says no:
+# weight normalisation's magnitude should, being the size of the weight.
 DECAYING_VECTORS = {
-    "vit_small": ["cls_token"],
     "wav2vec2_base": ["encoder.pos_conv_embed.conv.parametrizations.weight.original0"],
     "hubert_base": ["encoder.pos_conv_embed.conv.parametrizations.weight.original0"],
     "wavlm_base": [
