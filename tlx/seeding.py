@@ -10,19 +10,38 @@ from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch import Tensor
 
 from tlx.distributed import from_checkpoint, in_checkpoint, in_shares, own_share
+from tlx.streams import Purpose, seed_of
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (all devices). 0 is a seed like any other."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 -- libraries draw from the global generator
+    """Seed Python, NumPy and torch (all devices), each with a stream of its own. 0 is a seed like any other.
+
+    torch gets `seed` itself, as in anybody's script. NumPy's global generator would draw the same numbers from it.
+    """
+    random.seed(seed_of(seed, "python"))
+    np.random.seed(seed_of(seed, "numpy", bits=32))  # noqa: NPY002 -- libraries draw from the global generator
     torch.manual_seed(seed)
 
 
 def seed_rank(seed: int, rank: int) -> None:
     """Seed process `rank` of a run that several share: their dropout masks must differ. Rank 0 goes on as if alone."""
     if rank > 0:
-        seed_everything(int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]))
+        seed_everything(seed_of(seed, "process", rank))
+
+
+def torch_stream(seed: int, purpose: Purpose) -> torch.Generator:
+    """torch's generator, on the CPU, for one purpose of one seed: see `tlx.streams`."""
+    return torch.Generator().manual_seed(seed_of(seed, purpose))
+
+
+def generator_now(device: torch.device, seed: int) -> torch.Generator:
+    """A generator of one's own on `device` that draws what the global one would draw next there.
+
+    On the CPU it goes on where the global one is. On other devices that is at its beginning, where `seed_everything`
+    has put it: networks are made on the CPU.
+    """
+    generator = torch.Generator(device)
+    return generator.set_state(torch.get_rng_state()) if device.type == "cpu" else generator.manual_seed(seed)
 
 
 def random_state() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tlx.identity import weights_place
 from tlx.instantiate import instantiate
 from tlx.module import TransferModule, computed_features, score
 from tlx.registry.entries import read_card
+from tlx.streams import stream
 from tlx.tasks import metrics
 from tlx.tasks.classification import Classification
 from tlx.tasks.metrics import direction
@@ -169,7 +170,7 @@ def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, modu
             )
         part = data.test
         if role == "train":
-            part = data.train.take(np.sort(np.random.default_rng(0).permutation(len(data.train))[:PROBED]))
+            part = data.train.take(np.sort(stream(0, "source_examples").permutation(len(data.train))[:PROBED]))
         encoded = prepare(config, part, preprocessing, f"{role} (source)")
         _LOADERS[key] = eval_loader(Examples(encoded, part.labels, preprocessing), 256)
     return _LOADERS[key]

@@ -17,7 +17,7 @@ labels_of = st.lists(st.integers(0, 3), min_size=4, max_size=120).map(lambda v: 
 
 @given(labels_of, st.integers(0, 50))
 def test_every_beginning_of_the_order_has_the_classes_in_proportion(labels: np.ndarray, seed: int) -> None:
-    order = stratified_order(labels, seed)
+    order = stratified_order(labels, seed, "train_size")
     assert sorted(order) == list(range(len(labels)))
     for count in range(1, len(labels) + 1):
         for label in np.unique(labels):
@@ -56,7 +56,7 @@ def test_k_per_class_is_exact_and_nested(k: int, seed: int) -> None:
 @given(st.integers(0, 30), st.floats(0.05, 0.5))
 def test_k_per_class_stays_k_after_validation_is_carved_out(seed: int, share: float) -> None:
     labels = np.repeat(np.arange(4), [20, 20, 30, 50])
-    kept, carved = carve(labels, share, seed)
+    kept, carved = carve(labels, share, seed, "test_share")
     assert len(carved) == round(share * len(labels))
     assert sorted([*kept, *carved]) == list(range(len(labels)))
     chosen = take(labels[kept], Size(per_class=4), seed, NAMES, "train_size")
@@ -85,13 +85,14 @@ def test_a_split_is_the_same_in_another_process_whatever_the_global_seed() -> No
         "import numpy as np; np.random.seed(99)\n"
         "from tlx.data.splits import carve, take, Size\n"
         "labels = np.arange(90) % 3\n"
-        "kept, carved = carve(labels, 0.2, 0)\n"
-        "print(carved.tolist(), take(labels[kept], Size(per_class=2), 1, list('abc'), '').tolist())"
+        "kept, carved = carve(labels, 0.2, 0, 'test_share')\n"
+        "print(carved.tolist(), take(labels[kept], Size(per_class=2), 1, list('abc'), 'train_size').tolist())"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     labels = np.arange(90) % 3
-    kept, carved = carve(labels, 0.2, 0)
-    assert found == f"{carved.tolist()} {take(labels[kept], Size(per_class=2), 1, list('abc'), '').tolist()}"
+    kept, carved = carve(labels, 0.2, 0, "test_share")
+    taken = take(labels[kept], Size(per_class=2), 1, list("abc"), "train_size")
+    assert found == f"{carved.tolist()} {taken.tolist()}"
 
 
 def test_drawing_a_split_leaves_the_global_generators_alone() -> None:
@@ -105,13 +106,13 @@ def test_drawing_a_split_leaves_the_global_generators_alone() -> None:
 def test_too_many_per_class_names_the_classes_that_are_short() -> None:
     labels = np.repeat([0, 1, 2], [3, 10, 7])
     with pytest.raises(UserError, match=r"train_size=8_per_class .*ant \(3\), cat \(7\), dog \(0\)") as error:
-        take(labels, Size(per_class=8), 0, NAMES, "dataset.train_size")
+        take(labels, Size(per_class=8), 0, NAMES, "train_size")
     assert "bee" not in str(error.value)
 
 
 def test_more_examples_than_there_are_is_refused() -> None:
     with pytest.raises(UserError, match=r"dataset.train_size=31 .* \(30\)"):
-        take(np.arange(30) % 3, Size(count=31), 0, NAMES, "dataset.train_size")
+        take(np.arange(30) % 3, Size(count=31), 0, NAMES, "train_size")
 
 
 @pytest.mark.parametrize(
@@ -139,5 +140,5 @@ def test_a_bad_size_is_named_with_its_key(bad: object) -> None:
 @settings(max_examples=20)
 @given(st.integers(1, 40), st.floats(0.01, 0.99))
 def test_carving_always_takes_at_least_one(count: int, share: float) -> None:
-    kept, carved = carve(np.zeros(count, dtype=np.int64), share, 0)
+    kept, carved = carve(np.zeros(count, dtype=np.int64), share, 0, "test_share")
     assert len(carved) >= 1 and len(kept) + len(carved) == count

@@ -140,16 +140,17 @@ class Dataset:
         pool = parts.pop("train" if "train" in parts else "all", None)
         if pool is None:
             raise UserError(f"{self.location(cache)} has no training split; it has {', '.join(parts) or 'none'}.")
-        for role, share in (("test", self.test_share), ("validation", self.validation_share)):
-            if role not in parts:
-                kept, carved = carve(pool.labels, share, self.split_seed)
-                parts[role], pool = pool.take(carved), pool.take(kept)
-        seen = take(
-            parts["validation"].labels, parse_size(self.val_size, ""), self.split_seed, list(names), "dataset.val_size"
-        )
+        if "test" not in parts:
+            kept, carved = carve(pool.labels, self.test_share, self.split_seed, "test_share")
+            parts["test"], pool = pool.take(carved), pool.take(kept)
+        if "validation" not in parts:
+            kept, carved = carve(pool.labels, self.validation_share, self.split_seed, "validation_share")
+            parts["validation"], pool = pool.take(carved), pool.take(kept)
+        size = parse_size(self.val_size, "")
+        seen = take(parts["validation"].labels, size, self.split_seed, list(names), "val_size")
         validation = parts["validation"].take(seen)
         subset_seed = seed if self.subset_seed is None else self.subset_seed
-        chosen = take(pool.labels, parse_size(self.train_size, ""), subset_seed, list(names), "dataset.train_size")
+        chosen = take(pool.labels, parse_size(self.train_size, ""), subset_seed, list(names), "train_size")
         train = pool.take(chosen)
         for role, part in (("train", train), ("validation", validation), ("test", parts["test"])):
             if not len(part):

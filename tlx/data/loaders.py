@@ -20,6 +20,7 @@ from tlx.data.contents import digest_of
 from tlx.data.encoded import Encoded
 from tlx.data.preprocessing import Preprocessing
 from tlx.data.sampling import EpochBatchSampler
+from tlx.streams import stream
 
 LEAST_AUGMENTED = 1000  # augmented images an epoch below which they are no work for other processes
 MOST_WORKERS = 4
@@ -69,7 +70,7 @@ class Examples(TorchDataset):
         epoch, position, *weight = key if isinstance(key, tuple) else (None, key)
         example = self.examples[position]
         if epoch is not None and self.augmentation:
-            rng = np.random.default_rng([self.seed, epoch, position])
+            rng = stream(self.seed, "augmentation", epoch, position)
             example = self.preprocessing.augment(example, self.augmentation, rng)
         return example, int(self.labels[position]), position, *weight
 

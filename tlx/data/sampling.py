@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tlx.budget import epochs
+from tlx.streams import stream
 
 SAMPLERS = ("shuffle", "length_buckets")
 # Batches of similar length are cut from pools of this many batches: little padding, still random neighbours.
@@ -21,7 +22,7 @@ def epoch_batches(
     (length buckets). A last batch of one example joins the batch before it, unless all batches are of one: batch
     normalisation cannot train on one.
     """
-    rng = np.random.default_rng([seed, epoch])
+    rng = stream(seed, "order", epoch)
     order = rng.permutation(count)
     if lengths is not None:
         sizes = np.asarray(lengths)

@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from tlx.errors import UserError
+from tlx.streams import Purpose, stream
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ def parse_size(value: object, key: str) -> Size | None:
     return size
 
 
-def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+def stratified_order(labels: np.ndarray, seed: int, purpose: Purpose) -> np.ndarray:
     """A random order of the examples in which every beginning has the classes in proportion.
 
     labels: (n,) class ids. Returns (n,) positions. The first k of it, for growing k, are nested stratified subsets:
     each class is shuffled on its own, and its j-th of m examples is put at the place (j + u) / m with one u per class.
     """
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, purpose)
     place = np.empty(len(labels))
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -57,15 +59,19 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
     return np.argsort(place, kind="stable")
 
 
-def take(labels: np.ndarray, size: Size | None, seed: int, names: list[str], key: str) -> np.ndarray:
+def take(
+    labels: np.ndarray, size: Size | None, seed: int, names: list[str], purpose: Literal["train_size", "val_size"]
+) -> np.ndarray:
     """Positions (sorted) of a stratified subset of `size`; larger sizes with the same seed contain smaller ones.
+
+    `purpose` is the key of the dataset that gave the size.
 
     Raises:
         UserError: more examples asked for than there are, in all or in a class (named).
     """
     if size is None:
         return np.arange(len(labels))
-    order = stratified_order(labels, seed)
+    key, order = f"dataset.{purpose}", stratified_order(labels, seed, purpose)
     if size.per_class is not None:
         counts = np.bincount(labels, minlength=len(names))
         short = [f"{names[c]} ({counts[c]})" for c in range(len(names)) if counts[c] < size.per_class]
@@ -82,8 +88,10 @@ def take(labels: np.ndarray, size: Size | None, seed: int, names: list[str], key
     return np.sort(order[:wanted])
 
 
-def carve(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def carve(
+    labels: np.ndarray, share: float, seed: int, purpose: Literal["test_share", "validation_share"]
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions (kept, carved): a stratified share of the examples taken out, both sorted."""
-    order = stratified_order(labels, seed)
+    order = stratified_order(labels, seed, purpose)
     count = max(1, round(share * len(labels)))
     return np.sort(order[count:]), np.sort(order[:count])

@@ -15,6 +15,7 @@ from tlx.errors import UserError
 from tlx.modes import in_eval_mode
 from tlx.objectives.fisher import diagonal_fisher
 from tlx.objectives.penalty import Penalty, Pull, at_least, pretrained
+from tlx.seeding import torch_stream
 from tlx.source import has_source, source_examples, source_head
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class SourceEWC(EWC):
 
     def _drawn(self, data: Examples) -> list[int]:
         """Positions of the source examples that F is estimated from."""
-        return torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[: self.count].tolist()
+        return torch.randperm(len(data), generator=torch_stream(0, "fisher_examples"))[: self.count].tolist()
 
     def _estimate(self, module: "TransferModule") -> Fisher:
         began = time.perf_counter()
@@ -105,7 +106,7 @@ class SourceEWC(EWC):
         held = {name: parameter for name, parameter in module.named_parameters() if name in self._held}
         with in_eval_mode(module):
             found = diagonal_fisher(
-                held, lambda batch: head(module.backbone(batch)), batches, torch.Generator().manual_seed(0)
+                held, lambda batch: head(module.backbone(batch)), batches, torch_stream(0, "fisher_labels")
             )
         self.seconds = time.perf_counter() - began
         return found

@@ -17,6 +17,7 @@ from tlx.callbacks.progress import Listener
 from tlx.data.sampling import EpochBatchSampler, epoch_batches
 from tlx.module import TransferModule
 from tlx.probes.heads import SEPARABLE
+from tlx.seeding import generator_now
 from tlx.tasks.metrics import direction, rank
 
 LOG_EVERY = 10  # steps between two rows of train/loss
@@ -159,10 +160,6 @@ def make_probe(
         theirs: list[Known] = [getattr(other, part) for other in beside]
         there = next((t.features for t in theirs if t.kept is features), features.to(module.device))
         known[part] = Known(features, there, torch.from_numpy(loaders[part].dataset.labels).to(module.device))
-    generator = torch.Generator(module.device)
-    if module.device.type == "cpu":
-        generator.set_state(torch.get_rng_state())
-    else:
-        generator.manual_seed(config["seed"])
+    generator = generator_now(module.device, config["seed"])
     sampler = loaders["train"].batch_sampler
     return Probe(config, module, sampler, known["train"], known["validation"], generator, watch, listeners=listeners)

@@ -7,6 +7,8 @@ n = 5. Where that is above the level asked for, the test cannot decide, whatever
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tlx.streams import stream
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -40,7 +42,7 @@ def sign_flip_p(values: Sequence[float]) -> float:
         for value in d:
             sums = np.concatenate([sums + value, sums - value])
     else:
-        signs = np.random.default_rng(0).integers(0, 2, (DRAWS, len(d)), dtype=np.int8) * 2 - 1
+        signs = stream(0, "signs").integers(0, 2, (DRAWS, len(d)), dtype=np.int8) * 2 - 1
         sums = np.concatenate([[d.sum()], signs @ d])
     rounding = 1e-9 * np.abs(d).sum()
     return float(np.mean(np.abs(sums) >= abs(d.sum()) - rounding))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tlx.results.statistics.paired import DIRECTIONS
 from tlx.results.statistics.resampling import RESAMPLES, percentile_interval
+from tlx.streams import stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +99,7 @@ def _draws(examples: int, resamples: int) -> "Iterator[np.ndarray]":
     """How often each example is drawn, in blocks of shape (some resamples, examples)."""
     import numpy as np
 
-    rng = np.random.default_rng(0)
+    rng = stream(0, "example_bootstrap")
     block = max(1, CHUNK // examples)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)

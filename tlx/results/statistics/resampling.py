@@ -8,6 +8,8 @@ that of a sample with ddof 0. So it is used from 20 seeds on, or over several da
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tlx.streams import stream
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -36,7 +38,7 @@ def seed_interval(
     values = np.asarray(differences, dtype=float)
     if len(values) < enough:
         return None
-    picked = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    picked = stream(0, "seed_bootstrap").integers(len(values), size=(resamples, len(values)))
     return percentile_interval(values[picked].mean(axis=1), level)
 
 
@@ -61,7 +63,7 @@ def stratified_interval(
 
     if any(matrix.size < enough for matrix in scores):
         return None
-    rng = np.random.default_rng(0)
+    rng = stream(0, "run_bootstrap")
     draws = []
     for _ in range(resamples):
         picked = [rng.integers(matrix.shape[0], size=matrix.shape) for matrix in scores]
