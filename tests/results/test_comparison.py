@@ -53,6 +53,13 @@ def test_an_inverted_published_order_is_not_distinguishable(study) -> None:
     assert rows["lora"]["verdict"] == "no evidence"
 
 
+def test_an_empty_metric_is_none(study) -> None:
+    study.runs("full", BASE)
+    study.runs("lora", BASE)
+    with pytest.raises(UserError, match="--metric was given and is empty"):
+        compare(study, metric="")
+
+
 def test_the_numbers(study) -> None:
     study.runs("full", BASE)
     by = [0.05, 0.04, 0.06, 0.05, 0.07]

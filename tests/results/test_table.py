@@ -276,6 +276,11 @@ def test_a_grid_keeps_its_order_where_places_are_empty(study) -> None:
         ({"columns": "seed"}, "varies from seed to seed"),
         ({"group_by": "dataset.subset_seed"}, "varies from seed to seed"),
         ({"tune_over": "lr"}, "unknown setting for --tune-over"),
+        ({"metrics": [""]}, "--metric was given and is empty"),
+        ({"group_by": ""}, "--group-by was given and is empty"),
+        ({"tune_over": ","}, "--tune-over was given and is empty"),
+        ({"rows": " "}, "--rows was given and is empty"),
+        ({"columns": ""}, "--columns was given and is empty"),
         ({"rows": "strategy", "columns": "strategy"}, "both name strategy"),
     ],
 )

@@ -223,6 +223,12 @@ def test_a_record_cut_short_is_reported_and_the_run_done_again(tlx) -> None:
     assert json.loads(file.read_text())["metrics"] == first["metrics"]
     file.write_text(json.dumps(first | {"schema": 99}))
     assert "schema 99" in tlx.train().complaint
+    plan = tlx.runs / "adhoc" / "study.json"
+    file.write_text(json.dumps(first))
+    for damage, part in (('{"schema": 99, "runs": []}', "schema 99"), ("[]", "damaged"), ('{"runs": [1]}', "damaged")):
+        plan.write_text(damage)
+        assert part in tlx.train("seed=1").complaint
+        assert plan.read_text() == damage, "nobody's plan is written over"
 
 
 def test_places_that_cannot_be_written(tlx, tmp_path: Path) -> None:

@@ -54,3 +54,10 @@ def test_conditions_that_mean_nothing(tlx, condition: str, part: str) -> None:
 
 def test_leaving_out_everything(tlx) -> None:
     assert "leaves no run" in tlx.train(*AXES, "skip_if=[{seed: [0, 1]}]").complaint
+
+
+def test_a_single_run_that_is_left_out_is_not_run(tlx) -> None:
+    complaint = tlx.train("strategy=full", "skip_if=[{strategy: [full, lora], why: nothing to see}]").complaint
+    assert "skip_if leaves this run out (nothing to see)" in complaint
+    assert "must map settings to values" in tlx.train("strategy=full", "skip_if=[full]").complaint
+    assert not tlx.runs.exists()

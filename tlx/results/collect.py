@@ -1,6 +1,7 @@
 """Find the runs below some folders: those with a record, and those that were planned and have none."""
 
 import gc
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
 from tlx.results.jsonfile import Damaged, read_json
-from tlx.results.naming import flatten, natural
-from tlx.results.record import NAME, SCHEMA, read_record
+from tlx.results.naming import flatten, lookup, natural
+from tlx.results.record import NAME, SCHEMA, Newer, read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +27,8 @@ ATTEMPT = "attempt-"  # older attempts of a run lie in `<run folder>/attempt-N/`
 class Run:
     """One run: what was asked for and, when it has begun, its record.
 
-    `status` is the record's, or "missing" (planned, no record) or "damaged" (`problem` says why). `record` is {} then.
+    `status` is the record's, or "missing" (planned, no record) or "damaged" (it cannot be read, `problem` says why).
+    `record` is {} then.
     """
 
     identity: str
@@ -50,7 +52,8 @@ class Run:
 
     def metric(self, name: str) -> float | None:
         """The metric's value, or None when the run has none or it was not finite."""
-        return self.record.get("metrics", {}).get(name)
+        value = self.record.get("metrics", {}).get(name)
+        return value if value is None or math.isfinite(value) else None  # 1e999 is JSON, and infinite
 
 
 def collect(paths: Sequence[str | Path] | str | Path) -> list[Run]:
@@ -58,11 +61,11 @@ def collect(paths: Sequence[str | Path] | str | Path) -> list[Run]:
 
     A path is a run's folder, a study's folder, or any folder above. Older attempts are left out. Runs that a study's
     plan names and that have no record come as "missing". A run that lies in two studies comes once, in its best
-    state. A damaged record becomes a run with status "damaged" (its file is named in `problem`), so that one bad file
-    does not hide the others.
+    state. A record that is damaged or of a newer schema becomes a run with status "damaged" (its file is named in
+    `problem`), so that one bad file does not hide the others; so does such a plan.
 
     Raises:
-        UserError: no such folder; neither a record nor a plan below a path; a record of a newer schema.
+        UserError: no such folder; neither a record nor a plan below a path.
     """
     found: dict[str, Run] = {}
     for path in [paths] if isinstance(paths, str | Path) else paths:
@@ -138,7 +141,12 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Run]:
                 damaged[run.folder] = run
             else:
                 yield run
-    for run in _planned(folder):
+    try:
+        planned = _planned(folder)
+    except (Damaged, Newer) as error:
+        planned = []
+        yield Run("", "", "damaged", {}, {}, folder / PLAN, problem=str(error))
+    for run in planned:
         bad = damaged.pop(run.folder, None)
         yield replace(run, status="damaged", problem=bad.problem) if bad else run
     yield from damaged.values()
@@ -148,7 +156,7 @@ def run_in(folder: Path) -> Run | None:
     """The run whose record lies in `folder` itself; None when there is no record."""
     try:
         record = read_record(folder)
-    except Damaged as error:
+    except (Damaged, Newer) as error:
         return Run("", "", "damaged", {}, {}, folder, problem=str(error))
     if record is None:
         return None
@@ -165,28 +173,45 @@ def run_in(folder: Path) -> Run | None:
 
 def _planned(folder: Path) -> list[Run]:
     """The runs named in the plan that lies in `folder`, each as "missing"."""
+    return [
+        Run(
+            identity=entry["identity"],
+            cell=entry["cell"],
+            status="missing",
+            choices=entry["choices"],
+            config=entry.get("config") or {},
+            folder=folder / entry["folder"],
+        )
+        for entry in read_plan(folder)
+    ]
+
+
+def read_plan(folder: Path) -> list[dict[str, Any]]:
+    """The runs that the study's plan in `folder` names: identity, cell, folder, choices, config; [] without a plan.
+
+    Raises:
+        Damaged: (a UserError) the file is cut short or is no plan.
+        Newer: (a UserError) a newer tlx wrote it.
+    """
     path = folder / PLAN
     plan = read_json(path)
     if plan is None:
         return []
     if isinstance(plan.get("schema"), int) and plan["schema"] > SCHEMA:
-        raise UserError(f"{path} has schema {plan['schema']}; this tlx reads up to {SCHEMA}. Update tlx to read it.")
-    try:
-        return [
-            Run(
-                identity=entry["identity"],
-                cell=entry["cell"],
-                status="missing",
-                choices=entry["choices"],
-                config=entry.get("config") or {},
-                folder=folder / entry["folder"],
-            )
-            for entry in plan["runs"]
-        ]
-    except (KeyError, TypeError) as error:
+        raise Newer(f"{path} has schema {plan['schema']}; this tlx reads up to {SCHEMA}. Update tlx to read it.")
+    runs: Any = plan.get("runs")
+    kinds = {"identity": str, "cell": str, "folder": str, "choices": dict}
+    whole = isinstance(runs, list) and all(
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
+        and isinstance(entry.get("config"), dict | None)
+        for entry in runs
+    )
+    if not whole:
         raise Damaged(
-            f"{path} is damaged ({type(error).__name__}: {error}). Plan the study again to write it."
-        ) from error
+            f"{path} is damaged: it needs 'runs', each with {', '.join(kinds)}. Move it away and plan the study again."
+        )
+    return list(runs)
 
 
 def frame(runs: Iterable[Run]) -> "pandas.DataFrame":
@@ -216,7 +241,7 @@ def frame(runs: Iterable[Run]) -> "pandas.DataFrame":
         }
         for section in ("counts", "seconds", "memory", "cost", "machine", "versions"):
             row |= flatten(run.record.get(section, {}), section)
-        monitor = run.config.get("dataset", {}).get("monitor", "accuracy")
+        monitor = lookup(run.config, "dataset.monitor") or "accuracy"
         higher = run.record.get("directions", {}).get(monitor) != "lower"
         row["steps_to_95"] = steps = steps_to(curve(run.folder, f"val/{monitor}"), 0.95, higher)
         if steps is not None and row.get("counts.steps") and row.get("seconds.train"):

@@ -111,8 +111,8 @@ def compare(
     if not found:
         raise UserError("no runs to compare." + "".join(f" {run.problem}" for run in runs if run.problem))
     refuse_selection_on_test(found)
-    (metric,) = metric_names(found, [metric])
-    by_seed, keys = seed_names(found), words(tune_over)
+    (metric,) = metric_names(found, words([metric], "--metric")[:1])
+    by_seed, keys = seed_names(found), words(tune_over, "--tune-over")
     for key in keys:
         check_key(found, key, "--tune-over", by_seed)
     tuned = tune(found, keys) if keys else Tuned(found, [])

@@ -91,7 +91,7 @@ def findings(
     table = build_table(runs, metrics=[metric], baseline=baseline, tune_over=tune_over)
     found = cells(runs)
     if tune_over:
-        found = tune(found, words(tune_over)).cells
+        found = tune(found, words(tune_over, "--tune-over")).cells
     by_look = {look(cell, table.keys): cell for cell in found}
     varying = _varying(table)
     key = next((key for key in ("strategy", *varying) if key in varying), "strategy")

@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 
-from tlx.errors import unknown
+from tlx.errors import UserError, unknown
 from tlx.results.cells import Cell
 from tlx.results.statistics import DIRECTIONS
 
 
-def words(given: Sequence[str] | str | None) -> list[str]:
-    """["a", "b"] from that list, from "a,b", or [] from None; doubles fall away."""
-    parts = given.split(",") if isinstance(given, str) else given or []
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+def words(given: Sequence[str] | str | None, option: str) -> list[str]:
+    """["a", "b"] from that list, from "a,b", or [] from None; doubles fall away.
+
+    Raises:
+        UserError: something was given, and there is no word in it; `option` is how the message calls it.
+    """
+    if given is None:
+        return []
+    parts = given.split(",") if isinstance(given, str) else given
+    found = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if parts and not found:
+        raise UserError(f"{option} was given and is empty: name something, or leave the option out.")
+    return found
 
 
 def metric_names(cells: Sequence[Cell], asked: Sequence[str]) -> list[str]:

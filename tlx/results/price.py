@@ -8,6 +8,7 @@ from typing import Any
 from tlx.config_folder import CONFIG_DIR
 from tlx.errors import UserError, one_line
 from tlx.results.collect import Run
+from tlx.results.naming import lookup
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,19 @@ def price(runs: Iterable[Run], table: Path = CONFIG_DIR / "prices.yaml") -> Pric
     cores = gpus = 0.0
     for run in runs:
         hours = (run.record.get("seconds", {}).get("total") or 0.0) / 3600
-        machine, devices = run.record.get("machine", {}), run.config.get("trainer", {}).get("devices") or 1
+        machine, devices = run.record.get("machine", {}), _number(lookup(run.config, "trainer.devices"))
         if machine.get("gpu"):
             gpus += hours * devices
         else:
-            cores += hours * devices * (machine.get("threads") or 1)
+            cores += hours * devices * _number(machine.get("threads"))
     money = cores * prices["core"]["hour"] + gpus * prices["gpu"]["hour"]
     kwh = (cores * prices["core"]["watts"] + gpus * prices["gpu"]["watts"]) / 1000
     return Price(cores, gpus, money, prices["currency"], kwh, table.name)
+
+
+def _number(value: Any) -> float:
+    """How many; 1 where the record does not say ("auto")."""
+    return value if isinstance(value, int) and value > 0 else 1
 
 
 def _read(table: Path) -> dict[str, Any]:

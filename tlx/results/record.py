@@ -12,6 +12,7 @@ that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": nu
 {"metrics.test/loss": "nan"}}`.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,40 @@ FULL = "DiskFull"  # the error type of a run that had no space to write to
 STATUSES = ("completed", "failed", "interrupted", "running")
 REQUIRED = {"identity": str, "cell": str, "status": str, "choices": dict, "config": dict}
 SECTIONS = ("fingerprints", "metrics", "directions", "counts", "seconds", "memory", "cost", "versions", "machine")
+# What tables and figures read, by section: of what kind it is where it is there and not null, all of it or these names.
+NUMBER = (int, float)
+COUNTS: tuple[str, ...] = ("train_labels", "selection_labels", "test_labels", "trainable_share", "steps", "epochs")
+COUNTS += ("test_reads", "test_reads_early")
+VALUES: dict[str, tuple[tuple[type, ...], tuple[str, ...], str]] = {
+    "metrics": (NUMBER, (), "number"),
+    "directions": ((str,), (), "word"),
+    "counts": (NUMBER, COUNTS, "number"),
+    "seconds": (NUMBER, ("total", "train", "encode"), "number"),
+    "seconds_alone": (NUMBER, ("total",), "number"),
+    "memory": (NUMBER, ("peak_rss_bytes",), "number"),
+    "cost": (NUMBER, ("flops_train",), "number"),
+    "versions": ((str, *NUMBER), (), "word"),
+    "machine": ((str, *NUMBER), (), "word or number"),
+    "splits": ((str,), (), "word"),
+}
+# Other parts, with what they are where they are there and not null.
+PARTS: dict[str, type] = {
+    "seconds_alone": dict,
+    "splits": dict,
+    "split": str,
+    "labels": list,
+    "plan": dict,
+    "error": dict,
+    "sittings": list,
+    "selection": str,
+    "halvings": int,
+    "attempt": int,
+    "warnings": list,
+}
+
+
+class Newer(UserError):
+    """A file that a newer tlx wrote. It is whole, so that nothing may be written over it."""
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
@@ -37,9 +72,9 @@ def write_record(folder: Path, record: dict[str, Any]) -> Path:
         TypeError: a value that JSON cannot hold, with its place.
         OSError: the folder cannot be written; an older record stays as it was.
     """
-    problem = _problem(record)
-    assert problem is None, f"not a record: {problem}"
     data, lost = plain({**record, "schema": SCHEMA})
+    problem = _problem(data)
+    assert problem is None, f"not a record: {problem}"
     if lost:
         data["non_finite"] = {**data.get("non_finite", {}), **lost}
     path = Path(folder) / NAME
@@ -52,7 +87,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
     Raises:
         Damaged: (a UserError) the file is cut short or is no record; the message names it.
-        UserError: a newer tlx wrote it.
+        Newer: (a UserError) a newer tlx wrote it.
     """
     path = Path(folder) / NAME
     record = read_json(path)
@@ -60,9 +95,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     schema = record.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
-        raise UserError(
-            f"{path} has schema {schema}; this tlx reads records up to schema {SCHEMA}. Update tlx to read it."
-        )
+        raise Newer(f"{path} has schema {schema}; this tlx reads records up to schema {SCHEMA}. Update tlx to read it.")
     problem = f"schema is {schema!r}" if schema != SCHEMA else _problem(record)
     if problem:
         raise Damaged(f"{path} is damaged ({problem}). Remove it and run again.")
@@ -93,6 +126,31 @@ def _problem(record: dict[str, Any]) -> str | None:
     for key in SECTIONS:
         if not isinstance(record.get(key, {}), dict):
             return f"'{key}' is no dict"
+    for key, part in PARTS.items():
+        value = record.get(key)
+        if value is not None and not isinstance(value, part):
+            return f"'{key}' is no {part.__name__}"
+    for section, (kinds, names, what) in VALUES.items():
+        values = record.get(section) or {}
+        for name in names or values:
+            value = values.get(name)
+            if value is not None and not isinstance(value, kinds):
+                return f"'{section}.{name}' is {json.dumps(value)[:40]}, no {what}"
+    if not _drawable(record.get("plan") or {}):
+        return "'plan' is no list of groups with names and of phases with starts"
     if record["status"] not in STATUSES:
         return f"status is '{record['status']}', not one of {', '.join(STATUSES)}"
     return None
+
+
+def _drawable(plan: dict[str, Any]) -> bool:
+    """Whether the groups have names, and the phases starts and names of groups, where there are any."""
+    groups, phases, steps = plan.get("groups") or [], plan.get("phases") or [], plan.get("steps") or 0
+    return (
+        isinstance(steps, int)
+        and isinstance(groups, list)
+        and isinstance(phases, list)
+        and all(isinstance(group, dict) and isinstance(group.get("name"), str) for group in groups)
+        and all(isinstance(phase, dict) and isinstance(phase.get("start") or 0, int) for phase in phases)
+        and all(isinstance(phase.get("trainable", []), list) for phase in phases)
+    )

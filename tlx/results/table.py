@@ -91,10 +91,11 @@ def build_table(
     if not found:
         raise UserError("no runs to make a table of." + "".join(f" {run.problem}" for run in runs if run.problem))
     refuse_selection_on_test(found)
-    names = metric_names(found, words(metrics) or ["test/accuracy"])
-    sections, tuned_keys = words(group_by), words(tune_over)
+    names = metric_names(found, words(metrics, "--metric") or ["test/accuracy"])
+    given = {"--tune-over": tune_over, "--group-by": group_by, "--rows": rows, "--columns": columns}
+    options = {option: words(value, option) for option, value in given.items()}
+    tuned_keys, sections, down, across = options.values()
     by_seed = seed_names(found)
-    options = {"--tune-over": tuned_keys, "--group-by": sections, "--rows": words(rows), "--columns": words(columns)}
     for option, keys in options.items():
         for key in keys:
             check_key(found, key, option, by_seed)
@@ -120,7 +121,7 @@ def build_table(
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
         row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
-    grid = span(table_rows, words(rows), words(columns), keys, reference) if rows or columns else None
+    grid = span(table_rows, down, across, keys, reference) if down or across else None
     notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
     notes += caption.on_best(order, standing, keys)

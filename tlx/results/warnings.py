@@ -39,8 +39,10 @@ def warnings(
     if smaller := [cell for cell in cells if any(run.record.get("halvings") for run in cell.completed)]:
         said.append(f"batches were halved for want of GPU memory (and gradients accumulated) in {named(smaller)}.")
     if damaged := [run for run in runs if run.status == "damaged"]:
-        number = f"{len(damaged)} records are damaged, among them" if len(damaged) > 1 else "a record cannot be read"
-        said.append(f"{number}: {damaged[0].problem}")
+        number = f"{len(damaged)} files of these studies" if len(damaged) > 1 else "a file of this study"
+        more = f" And {len(damaged) - SHOWN} more." if len(damaged) > SHOWN else ""
+        problems = " ".join(str(run.problem) for run in damaged[:SHOWN])
+        said.append(f"{number} cannot be read: {problems}{more}")
     return [f"Warning: {text}" for text in said]
 
 

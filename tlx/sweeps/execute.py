@@ -173,10 +173,12 @@ def prepare(
         UserError: anything wrong with any run; nothing was started.
     """
     composed = compose_all(compose, overrides, multirun)
-    if multirun:
-        composed = [run for run in composed if why_skipped(run) is None]
-        if not composed:
+    reasons = [why_skipped(run) for run in composed]
+    if all(reasons):
+        if multirun:
             raise UserError("skip_if leaves no run of this sweep; `--dry-run` says which condition leaves out which.")
+        raise UserError(f"skip_if leaves this run out ({reasons[0]}): change the condition, or say skip_if=[].")
+    composed = [run for run, reason in zip(composed, reasons, strict=True) if reason is None]
     runs = examine(compose, composed, study, options)
     write_study(runs)
     if finished := [run for run in runs if run.config["profile"] and run.finished and not run.config["force"]]:

@@ -1,6 +1,5 @@
 """The plan of a study: every run with its identity and folder, written down before the first one starts."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from tlx.config import Composed, Composer
 from tlx.errors import UserError
 from tlx.identity import identify
 from tlx.registry.entries import entry_folder, read_card
+from tlx.results.collect import PLAN, read_plan
 from tlx.results.jsonfile import Damaged, write_json
 from tlx.results.record import read_record
 from tlx.results.recording import versions
@@ -102,16 +102,11 @@ def write_study(runs: Sequence[Planned]) -> None:
     for root, members in by_root.items():
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".study.lock"):  # two sweeps may be planned at once
-            _add(root / "study.json", members)
+            _add(root / PLAN, members)
 
 
 def _add(file: Path, members: Sequence[Planned]) -> None:
-    known: dict[str, Any] = {}
-    if file.is_file():
-        try:
-            known = {r["identity"]: r for r in json.loads(file.read_text())["runs"]}
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{file} is damaged ({error}): move it away to plan the study anew.") from error
+    known = {run["identity"]: run for run in read_plan(file.parent)}
     code = versions()
     for run in members:
         entry = run.config["run"]

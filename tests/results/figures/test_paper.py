@@ -49,6 +49,8 @@ def test_names_with_signs_of_tex_are_drawn_as_they_are(verbs, study, tmp_path: P
         ("plot seeds RUNS", "-o"),
         ("plot seeds RUNS/nothing -o a.pdf", "no such folder"),
         ("plot seeds RUNS -o a.pdf --metric acuracy", "Did you mean 'test/accuracy'?"),
+        ("plot seeds RUNS -o .", "-o . is a folder: name the file to write, such as seeds.pdf"),
+        ("plot seeds RUNS -o a.pdf --metric=", "--metric was given and is empty"),
         ("plot drift RUNS -o a.pdf", "there is nothing to draw for drift: "),
     ],
 )

@@ -128,6 +128,11 @@ def test_tuned_rows(study, tmp_path: Path) -> None:
         ("report RUNS --metric test/acuracy", "Did you mean 'test/accuracy'?"),
         ("report RUNS --baseline scrach", "Did you mean 'scratch'?"),
         ("report RUNS --tune-over optimizer.l", "optimizer.lr"),
+        ("report RUNS -o other", "-o other is a folder: name the file to write, such as other/report.html"),
+        ("report RUNS -o other/notes.txt/report.html", "notes.txt is a file, not a folder"),
+        ("report EMPTY -o other", "is a folder"),  # said before anything is read
+        ("report RUNS --metric=", "--metric was given and is empty"),
+        ("report RUNS --tune-over=", "--tune-over was given and is empty"),
         ("report", "Missing argument"),
     ],
 )

@@ -12,6 +12,7 @@ from tlx.errors import UserError, unknown
 from tlx.results.figures import KINDS
 from tlx.results.figures.figure import Absent, Figure, Picture
 from tlx.results.findings import Findings
+from tlx.results.out import check_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -67,10 +68,11 @@ def check_plot(kind: str, out: Path) -> str:
     """The file type of `out`: pdf, png or svg.
 
     Raises:
-        UserError: an unknown kind of figure or file type.
+        UserError: an unknown kind of figure or file type; `out` is a folder or cannot be written.
     """
     if kind not in KINDS:
         raise unknown("kind of figure", kind, KINDS)
+    check_out(out, f"{kind}.pdf")
     suffix = out.suffix.lstrip(".").lower()
     if suffix not in FORMATS:
         raise unknown("file type", out.suffix or out.name, [f".{name}" for name in FORMATS], "-o names the file.")

@@ -6,9 +6,9 @@ from pathlib import Path
 from tlx.atomic import atomic
 from tlx.results.collect import collect
 from tlx.results.findings import findings
+from tlx.results.out import check_out
 from tlx.results.price import price
 from tlx.results.report.page import render_page
-from tlx.results.table import words
 
 
 def write_report(
@@ -26,13 +26,15 @@ def write_report(
         prices: a table of prices instead of configs/prices.yaml.
 
     Raises:
-        UserError: no runs; an unknown metric, baseline or setting; no table of prices.
+        UserError: `out` is a folder or cannot be written; no runs; an unknown metric, baseline or setting; no table of
+            prices.
         OSError: the file cannot be written; an older one is untouched.
     """
+    check_out(Path(out), "report.html")
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     runs = collect(paths)
     cost = price(runs, prices) if prices else price(runs)
-    found = findings(runs, metric, baseline, words(tune_over))
+    found = findings(runs, metric, baseline, tune_over)
     arguments = [str(path) for path in paths]
     for option, value, default in (("metric", metric, "test/accuracy"), ("baseline", baseline, "scratch")):
         arguments += [f"--{option}", value] if value != default else []
