@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlx.data import fingerprint, tables
+from tlx.data import fingerprint, tables, where
 from tlx.data.sampling import SAMPLERS
 from tlx.data.splits import carve, parse_size, take
 from tlx.errors import UserError, nearest, unknown
@@ -172,12 +172,7 @@ class Dataset:
                     + f"; it has {', '.join(map(str, frame.columns))}. "
                     "Set dataset.columns.input / dataset.columns.label."
                 )
-        if self.where:
-            try:
-                frame = frame.query(self.where, engine="python")
-            except Exception as error:
-                raise UserError(f"dataset.where={self.where!r} does not work: {error}") from error
-        return frame
+        return frame if self.where is None else where.kept(frame, self.where)
 
     def _names(self, frames: dict[str, pd.DataFrame]) -> tuple[str, ...]:
         """Label names in id order: stated, or all values of the label column, sorted (numbers as numbers)."""
