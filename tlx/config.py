@@ -16,6 +16,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
@@ -27,7 +28,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlx.config_folder import CONFIG_DIR
+from tlx.config_limits import LimitedSource, check_size, too_deep
 from tlx.errors import RunFailed, UserError, nearest, one_line, unknown
+from tlx.names import hold_targets
 from tlx.values import check_values
 
 # Parts that a user may leave null and that are still choices.
@@ -52,8 +55,9 @@ class Composer:
     A user's yaml with the same name as ours replaces it. Use as `with composer(...) as compose:`.
     """
 
-    def __init__(self, hydra: Hydra) -> None:
-        self.loader = hydra.config_loader
+    def __init__(self, hydra: Hydra, limited: bool = False) -> None:
+        """`limited`: configs from somewhere else are among those of `hydra`, and may come to no more than a limit."""
+        self.loader, self.limited = hydra.config_loader, limited
         self.parser = OverridesParser.create(config_loader=self.loader)
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
@@ -115,6 +119,8 @@ class Composer:
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
             raise UserError(f"the configuration cannot be resolved: {one_line(error)}") from error
+        except RecursionError as error:
+            raise too_deep(error) from error
         assert isinstance(plain, dict)
         check_values(plain)  # type: ignore[arg-type]
         return Composed(plain, choices, tuple(overrides))  # type: ignore[arg-type]
@@ -160,6 +166,10 @@ class Composer:
         """
         fixed = [str(o.input_line) for o in self.read(overrides) if not o.is_sweep_override()]
         base = self._load(fixed)
+        hold_targets(
+            OmegaConf.to_container(base.hydra.launcher, resolve=True), "hydra.launcher", skip=True
+        )  # Hydra's own check
+        hold_targets(OmegaConf.to_container(base.hydra.callbacks, resolve=True), "hydra.callbacks")
         JobRuntime.instance().set("name", "tlx")
         context = HydraContext(config_loader=self.loader, callbacks=Callbacks(base))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=base)
@@ -200,11 +210,16 @@ class Composer:
 
     def _load(self, overrides: Sequence[str]) -> DictConfig:
         try:
-            return self.loader.load_configuration("train", list(overrides), RunMode.MULTIRUN, from_shell=True)
+            loaded = self.loader.load_configuration("train", list(overrides), RunMode.MULTIRUN, from_shell=True)
+            if self.limited:
+                check_size(OmegaConf.to_container(loaded, resolve=False))
+            return loaded
         except MissingConfigException as error:
             raise self._missing(error) from error
         except HydraException as error:
             raise self._composition(error, overrides) from error
+        except RecursionError as error:
+            raise too_deep(error) from error
         # OmegaConf raises ValueError for a key within a list, Hydra an AssertionError for a value within null.
         except (OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError) as error:
             raise UserError(f"the configuration cannot be composed: {one_line(error)}") from error
@@ -238,7 +253,7 @@ class Composer:
         for kept in (choices, []):
             try:
                 return self.loader.load_configuration("train", kept, RunMode.MULTIRUN, from_shell=True)
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError):
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError, RecursionError):
                 continue
         return OmegaConf.create()
 
@@ -257,7 +272,8 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
     if user:
         if not Path(user).is_dir():
             raise UserError(f"no such folder of configs: {user} (--config-dir or TLX_CONFIG_DIR).")
-        search.append("user", f"file://{Path(user).resolve()}")
+        SourcesRegistry.instance().register(LimitedSource)
+        search.append("user", f"{LimitedSource.scheme()}://{Path(user).resolve()}")
     search.append("main", f"file://{CONFIG_DIR}")
     search.append("schema", "structured://")
     # Hydra keeps one of itself per process; ours is held here alone, so that a caller's own Hydra can stand beside it.
@@ -267,7 +283,7 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         made = Hydra.create_main_hydra2("tlx", search)
     finally:
         state.hydra = kept
-    yield Composer(made)
+    yield Composer(made, limited=bool(user))
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:

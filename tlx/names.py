@@ -7,17 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tlx.errors import UserError, nearest, unknown
+from tlx.trusted import check_before_import, check_named
 
 
 def resolve(dotted: str, key: str) -> Any:
     """The object called `dotted` (package.module.name); `key` is the config key that named it, for the message.
 
     Raises:
-        UserError: no such module or name.
+        UserError: no such module or name, or none that a config may name (`tlx.trusted`).
     """
     module, _, name = str(dotted).rpartition(".")
     if not module:
         raise UserError(f"{key}={dotted} is not a dotted name: write package.module.name.")
+    check_before_import(dotted, key)
     try:
         found = importlib.import_module(module)
     except ImportError as error:
@@ -27,7 +29,24 @@ def resolve(dotted: str, key: str) -> Any:
         raise UserError(
             f"{key}={dotted}: '{module}' has no '{name}'" + (f"; did you mean '{match}'?" if match else ".")
         )
+    check_named(getattr(found, name), dotted, key)
     return getattr(found, name)
+
+
+def hold_targets(node: Any, key: str, skip: bool = False) -> None:
+    """Check every `_target_` within a node that somebody else will build; with `skip` not that of the node itself.
+
+    Raises:
+        UserError: one that a config may not name (`tlx.trusted`).
+    """
+    if isinstance(node, dict):
+        if "_target_" in node and not skip:
+            resolve(node["_target_"], f"{key}._target_")
+        for name, inner in node.items():
+            hold_targets(inner, f"{key}.{name}")
+    elif isinstance(node, list):
+        for number, inner in enumerate(node):
+            hold_targets(inner, f"{key}.{number}")
 
 
 def check_arguments(target: Any, node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> None:

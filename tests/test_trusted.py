@@ -1,0 +1,84 @@
+"""What a yaml may name: parts of runs and the user's own code, never a function that happens to be installed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tlx.errors import UserError
+from tlx.names import resolve
+from tlx.trusted import is_users_own
+
+
+@pytest.mark.parametrize(
+    "dotted",
+    [
+        "os.system",
+        "posix.system",
+        "subprocess.run",
+        "shutil.rmtree",
+        "builtins.eval",
+        "functools.partial",
+        "antigravity.webbrowser",  # its import opens a browser
+        "torch.load",
+        "torch.hub.load",
+        "torch.utils.cpp_extension.load_inline",
+        "pandas.read_pickle",
+        "numpy.load",
+        "hydra.utils.instantiate",
+        "yaml.unsafe_load",
+        "tlx.cache.listing.clear_all",
+        "tlx.registry.entries.add",
+        "tlx.names.resolve",
+        "tlx.instantiate.instantiate",
+        "tlx.data.dataset.shutil",  # a module that one of ours has imported
+        "tlx.data.dataset.resolve",  # and a function
+        "transformers.dynamic_module_utils.get_class_from_dynamic_module",
+    ],
+)
+def test_functions_that_no_run_is_made_of(dotted: str) -> None:
+    before = set(sys.modules)
+    with pytest.raises(UserError, match="not allowed"):
+        resolve(dotted, "optimizer._target_")
+    assert "antigravity" not in set(sys.modules) - before
+
+
+@pytest.mark.parametrize(
+    "dotted",
+    [
+        "tlx.models.vision.VisionBackbone",
+        "tlx.schedules.linear",
+        "torch.optim.AdamW",
+        "torch.nn.Linear",
+        "timm.create_model",
+        "torchvision.models.resnet18",
+        "transformers.BertModel",
+    ],
+)
+def test_parts_of_runs(dotted: str) -> None:
+    assert resolve(dotted, "model._target_").__name__ == dotted.rpartition(".")[2]
+
+
+def test_the_users_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_rules_for_trust.py").write_text("from os import system\ndef mine():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert is_users_own("my_rules_for_trust")
+    assert resolve("my_rules_for_trust.mine", "x")() == 1
+    with pytest.raises(UserError, match="not allowed"):
+        resolve("my_rules_for_trust.system", "x")
+    assert not any(map(is_users_own, ("os", "torch", "tlx", "no_such_module")))
+
+
+def test_an_installed_package_that_depends_on_tlx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed elsewhere, as seen by the machinery of packages; one that does not depend on tlx is refused."""
+    for name, needs in (("tlx_plugin_for_test", "tlx>=0.1"), ("other_plugin_for_test", "tlx-like")):
+        (tmp_path / f"{name}.py").write_text("def part():\n    return 1\n")
+        info = tmp_path / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nRequires-Dist: {needs}\n")
+        (info / "top_level.txt").write_text(name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("tlx.trusted._installed", lambda: [tmp_path.resolve()])
+    assert resolve("tlx_plugin_for_test.part", "x")() == 1
+    with pytest.raises(UserError, match="not allowed"):
+        resolve("other_plugin_for_test.part", "x")
