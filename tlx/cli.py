@@ -41,9 +41,11 @@ def train(
     if cfg:
         import yaml
 
+        from tlx.masking import masked
+
         with composer(config_dir) as compose:
             jobs = compose.expand(context.args)
-            documents = [compose(job).config for job in jobs]
+            documents = [masked(compose(job).config) for job in jobs]
         typer.echo(yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(jobs) > 1), nl=False)
         return
     if dry:

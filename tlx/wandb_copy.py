@@ -11,6 +11,8 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
+from tlx.masking import masked
+
 INIT_SECONDS, FINISH_SECONDS = 20.0, 60.0  # what a server that does not answer may cost a run at its ends
 ASIDE = ".replaced-"
 
@@ -98,7 +100,7 @@ class WandbCopy(Logger):
                 group=self.group,
                 project=self.options["project"],
                 entity=self.options["entity"],
-                config=self.config,
+                config=masked(self.config),
                 mode=self.options["mode"],
                 resume=None if self.offline else "allow",
                 reinit="create_new",  # a run of ours never becomes part of another one in the same process

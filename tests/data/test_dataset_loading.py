@@ -125,7 +125,7 @@ def test_mistakes_are_named(folder: Path, one_file: Path) -> None:
         load(folder, label_names=["bird", "horse"])
     with pytest.raises(UserError, match="the train split is empty"):
         load(folder, where="text == 'nobody wrote this'", label_names=list(CLASSES))
-    with pytest.raises(UserError, match="unknown column 'labl'. Did you mean 'label'"):
+    with pytest.raises(UserError, match=r"unknown column 'labl'. Did you mean 'label'"):
         load(folder, where="labl == 'bird'")
 
 

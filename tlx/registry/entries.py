@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import UserError, unknown
+from tlx.masking import masked
 from tlx.models.location import weights_hash
 
 PREFIX = "registry:"
@@ -86,7 +87,7 @@ def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
         if save is not None:
             save(draft)
         card = {"schema": 1, "name": name, "weights": weights_hash(draft, None), **card}
-        (draft / "card.json").write_text(json.dumps(card, indent=1))
+        (draft / "card.json").write_text(json.dumps(masked(card), indent=1))
         folder = entry_folder(registry, name)
         older = draft.with_name(f"{draft.name}-older")
         if folder.exists():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import UserError
+from tlx.masking import masked
 from tlx.results.jsonfile import Damaged, plain, read_json, write_json
 
 SCHEMA = 1
@@ -65,14 +66,15 @@ class Newer(UserError):
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
     """Write `record` to `folder`/record.json, whole or not at all, and return the file's path.
 
-    `schema` is set here. NaN and infinities are stored as null and named in `non_finite`; the caller's dictionary is
-    not changed.
+    `schema` is set here. NaN and infinities are stored as null and named in `non_finite`; passwords and tokens stay out
+    (`tlx.masking`); the caller's dictionary is not changed.
 
     Raises:
         TypeError: a value that JSON cannot hold, with its place.
         OSError: the folder cannot be written; an older record stays as it was.
     """
     data, lost = plain({**record, "schema": SCHEMA})
+    data |= {part: masked(data[part]) for part in ("config", "error", "warnings") if part in data}
     problem = _problem(data)
     assert problem is None, f"not a record: {problem}"
     if lost:

@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tlx.masking import unmasked
 from tlx.sweeps import worker
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.study import Planned
@@ -22,7 +23,7 @@ def main(file: Path) -> None:
     given = json.loads(file.read_text())
     if not sys.stdin.isatty():
         worker.leave_with(sys.stdin.fileno())
-    runs = tuple(Planned(run["config"], Path(run["folder"])) for run in given["runs"])
+    runs = tuple(Planned(unmasked(run["config"]), Path(run["folder"])) for run in given["runs"])
     worker.main(Job(runs), worker.Place(**given["place"]))
 
 

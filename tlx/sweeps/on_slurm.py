@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tlx.errors import UserError, unknown
+from tlx.masking import masked
 from tlx.results.jsonfile import write_json
 from tlx.sweeps.control import Control
 from tlx.sweeps.jobs import Job
@@ -131,7 +132,7 @@ class SlurmBackend:
         files = []
         for mine in ours:
             files.append(self._control.place / f"{mine.folder.name}.json")
-            runs = [{"config": run.config, "folder": str(run.folder.absolute())} for run in mine.runs]
+            runs = [{"config": masked(run.config), "folder": str(run.folder.absolute())} for run in mine.runs]
             write_json(files[-1], {"runs": runs, "place": asdict(self.place)})
         job = SlurmJob(verdict=self.options["signal_delay_s"] if self.on_cluster else 0.0)
         # A blocked signal stays blocked in what is started. So Ctrl-C does not reach the jobs of the executor `local`,

@@ -10,6 +10,7 @@ from filelock import FileLock
 from tlx.config import Composed, Composer
 from tlx.errors import UserError
 from tlx.identity import identify
+from tlx.masking import masked
 from tlx.registry.entries import entry_folder, read_card
 from tlx.results.collect import PLAN, read_plan
 from tlx.results.jsonfile import Damaged, write_json
@@ -115,7 +116,7 @@ def _add(file: Path, members: Sequence[Planned]) -> None:
             "cell": entry["cell"],
             "folder": run.folder.name,
             "choices": entry["choices"],
-            "config": {k: v for k, v in run.config.items() if k != "run"},
+            "config": masked({k: v for k, v in run.config.items() if k != "run"}),
             "versions": code,
         }
     write_json(file, {"schema": 1, "study": file.parent.name, "runs": list(known.values())})
