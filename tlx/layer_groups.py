@@ -17,7 +17,8 @@ class LayerGroup:
     """Some layers that are frozen and trained together.
 
     `parameters`, `buffers` and `modules` are names relative to the module the groups describe. `modules` lists the
-    modules whose train/eval mode belongs to this group. `depth` counts from the stem (0); groups that adapt the same
+    modules whose train/eval mode belongs to this group; one that several groups list is in train mode while any of them
+    is trained. `depth` counts from the stem (0); groups that adapt the same
     layers (LoRA) share their depth. `adapter` marks modules that a strategy added to the layers of another group.
     """
 
@@ -137,3 +138,67 @@ def _mode_key(name: str, root: nn.Module, held: dict[int, tuple[int, int]]) -> t
     if below:
         return min(below)
     return _mode_key(name.rpartition(".")[0], root, held)
+
+
+def by_parameters(
+    module: nn.Module, groups: Sequence[LayerGroup], apart: tuple[type[nn.Module], ...] = ()
+) -> list[LayerGroup]:
+    """The same groups, with the mode of every module decided by the parameters below it.
+
+    `module` is anybody's: its root, or a container of frozen and trained layers, is in train mode while any parameter
+    below it is trained (a detector returns losses in train mode alone). A module without parameters goes with its
+    neighbours in a Sequential, on both sides; elsewhere with the container that it is in. A buffer goes with the
+    highest group of its module.
+
+    Modules below one of the types `apart` stay where `groups` puts them. Modules that were frozen and put into eval
+    mode by somebody (a teacher, a BatchNorm with fixed statistics) are in no group: they stay as they are.
+    """
+    held = {name: number for number, group in enumerate(groups) for name in group.parameters}
+    number_of = {id(p): held[n] for n, p in module.named_parameters()}
+    every = dict(module.named_modules(remove_duplicate=False))
+    inside = {n for n, m in every.items() if isinstance(m, apart)}
+    listed = {name: number for number, group in enumerate(groups) for name in group.modules}
+    numbers: dict[int, set[int]] = {}
+    for name, part in every.items():
+        own = name in listed and any(_is_below(name, other) for other in inside)
+        numbers.setdefault(id(part), set()).update({listed[name]} if own else _numbers(name, every, number_of))
+    theirs = _kept_in_eval_mode(module)
+    names = {name: numbers[id(part)] for name, part in module.named_modules() if id(part) not in theirs}
+    top = {name: max(numbers[id(part)]) for name, part in every.items()}
+    return [
+        replace(
+            group,
+            buffers=tuple(n for n, _ in module.named_buffers() if top[n.rpartition(".")[0]] == number),
+            modules=tuple(name for name, found in names.items() if number in found),
+        )
+        for number, group in enumerate(groups)
+    ]
+
+
+def _is_below(name: str, other: str) -> bool:
+    return not other or name == other or name.startswith(f"{other}.")
+
+
+def _numbers(name: str, every: dict[str, nn.Module], number_of: dict[int, int]) -> set[int]:
+    """The numbers of the groups that the mode of module `name` follows, see `by_parameters`."""
+    found = {number_of[id(p)] for p in every[name].parameters()}
+    if found:
+        return found
+    parent, _, own = name.rpartition(".")
+    if isinstance(every[parent], nn.Sequential):
+        children = list(every[parent]._modules)  # named_children() passes over what occurs twice
+        place = children.index(own)
+        for side in (reversed(children[:place]), children[place + 1 :]):
+            near = ({number_of[id(p)] for p in every[parent].get_submodule(child).parameters()} for child in side)
+            found |= next((numbers for numbers in near if numbers), set())
+    return found or _numbers(parent, every, number_of)
+
+
+def _kept_in_eval_mode(module: nn.Module) -> set[int]:
+    """The ids of the modules in eval mode all of whose parameters, one or more, are frozen; and of those within."""
+    kept = set()
+    for part in module.modules():
+        gradients = [p.requires_grad for p in part.parameters()]
+        if gradients and not part.training and not any(gradients):
+            kept |= {id(within) for within in part.modules() if not within.training}
+    return kept

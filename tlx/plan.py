@@ -4,10 +4,12 @@ Strategies edit a plan; callbacks carry it out. Nothing else in tlx decides what
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -85,8 +87,12 @@ class ParameterPlan:
         names = (n for group in self.groups if group.name in self.ever_trainable for n in group.parameters)
         return frozenset(names) - self.fixed
 
-    def boundaries(self, total_steps: int, steps_per_epoch: int) -> list[int]:
+    def boundaries(
+        self, total_steps: float, steps_per_epoch: float | Sequence[int], unit: str = "optimiser steps"
+    ) -> list[int]:
         """The optimiser step at which each phase starts (the first is 0).
+
+        `steps_per_epoch` may be a list, with the steps of each epoch. `unit` is what is counted, for the message.
 
         Raises:
             UserError: phases longer than the training, or shorter than one step.
@@ -97,14 +103,14 @@ class ParameterPlan:
             if phase.share is not None:
                 done += phase.share * total_steps
             elif phase.epochs is not None:
-                done += phase.epochs * steps_per_epoch
+                done = _epochs_later(done, phase.epochs, steps_per_epoch)
             else:
                 assert phase.steps is not None
                 done += phase.steps
             starts.append(round(done))
         if any(b <= a for a, b in zip(starts, [*starts[1:], total_steps], strict=True)):
             raise UserError(
-                f"{len(self.phases)} phases do not fit into {total_steps} optimiser steps: they would start at "
+                f"{len(self.phases)} phases do not fit into {total_steps} {unit}: they would start at "
                 f"{starts}. Train longer (trainer.max_epochs), make fewer phases "
                 "(strategy.freezing.groups_per_phase), or change their lengths (strategy.freezing.share, "
                 "epochs_per_phase, steps_per_phase)."
@@ -162,6 +168,14 @@ class ParameterPlan:
         ]
 
 
+def _epochs_later(step: float, epochs: float, steps_per_epoch: float | Sequence[int]) -> float:
+    """The step that lies so many epochs after `step`; the end of training where that comes first."""
+    if not isinstance(steps_per_epoch, Sequence):
+        return step + epochs * steps_per_epoch
+    ends = [0, *accumulate(steps_per_epoch)]
+    return float(np.interp(np.interp(step, ends, range(len(ends))) + epochs, range(len(ends)), ends))
+
+
 def apply_phase(module: nn.Module, plan: ParameterPlan, phase: int) -> None:
     """Make exactly the groups of `phase` trainable: gradients, and train/eval mode if the module is in train mode.
 
@@ -181,12 +195,19 @@ def apply_phase(module: nn.Module, plan: ParameterPlan, phase: int) -> None:
 
 
 def apply_modes(module: nn.Module, plan: ParameterPlan, phase: int) -> None:
-    """Put the trainable groups of `phase` into train mode and all others into eval mode."""
-    trainable = plan.phases[phase].trainable
+    """Put the modules of the trainable groups of `phase` into train mode and those of the others into eval mode."""
     modules = dict(module.named_modules())
+    frozen = frozen_modules(plan, phase)
     for group in plan.groups:
         for name in group.modules:
-            modules[name].training = group.name in trainable
+            modules[name].training = name not in frozen
+
+
+def frozen_modules(plan: ParameterPlan, phase: int) -> dict[str, None]:
+    """Names of the modules that are in eval mode in `phase`: listed by layer groups none of which is trained."""
+    trainable = plan.phases[phase].trainable
+    trained = {name for group in plan.groups if group.name in trainable for name in group.modules}
+    return {name: None for group in plan.groups for name in group.modules if name not in trained}
 
 
 def share_frozen(module: nn.Module, other: nn.Module, plan: ParameterPlan) -> bool:

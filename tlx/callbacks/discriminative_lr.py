@@ -1,5 +1,6 @@
 """Discriminative learning rates for anybody's LightningModule."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ import lightning as L
 import torch
 from torch import nn
 
+from tlx.callbacks.optimizers import AroundConfiguring
 from tlx.callbacks.phases import Groups, listed
 from tlx.errors import UserError
 from tlx.layer_groups import LayerGroup
@@ -20,18 +22,24 @@ def split_group(
     """One optimiser group as several, one per layer group it holds, each with its learning rate × factor.
 
     `owner` maps id(parameter) to the name of its layer group; `lr` is used where `group` has none. Every other setting
-    is kept. A parameter in no layer group keeps the group's own learning rate.
+    is kept. A parameter in no layer group keeps the group's own learning rate. The new groups say what was done, in
+    `rate_factor` and `rate_given`; a group that says so already is left as it is (an optimiser around another one is
+    built from the groups of that one).
     """
+    if "rate_factor" in group:
+        return [group]
     members: dict[str, list[nn.Parameter]] = {}
     for parameter in group["params"]:
         members.setdefault(owner.get(id(parameter), ""), []).append(parameter)
     base = group.get("lr", lr)
     rest = {k: v for k, v in group.items() if k not in ("params", "lr", "name")}
     label = f"{group['name']}/" if "name" in group else ""
-    return [
-        rest | {"params": parameters, "lr": base * factors.get(name, 1.0), "name": f"{label}{name or 'others'}"}
-        for name, parameters in members.items()
-    ]
+    parts = []
+    for name, parameters in members.items():
+        factor = factors.get(name, 1.0)
+        said = {"name": f"{label}{name or 'others'}", "rate_factor": factor, "rate_given": float(base * factor)}
+        parts.append(rest | {"params": parameters, "lr": base * factor} | said)
+    return parts
 
 
 @contextmanager
@@ -62,11 +70,11 @@ class DiscriminativeLR(L.Callback):
     """Learning rates that fall by `decay` per layer group from the top down, in any Trainer with any LightningModule.
 
     `groups`: the layer groups, stem first and head last, or a function of the module that lists them. It regroups the
-    optimiser by wrapping `configure_optimizers` in `setup`, before a scheduler exists.
+    optimiser while `configure_optimizers` builds it, before a scheduler exists.
 
     Raises:
-        UserError: an optimiser without a learning rate, or a scheduler that sets absolute learning rates (OneCycleLR,
-            CyclicLR) and so undid the factors.
+        UserError: an optimiser without a learning rate, or that was built elsewhere; a scheduler that sets absolute
+            learning rates (OneCycleLR, CyclicLR) and so undid the factors; a checkpoint with other factors.
     """
 
     def __init__(
@@ -74,44 +82,69 @@ class DiscriminativeLR(L.Callback):
     ) -> None:
         self.groups = groups
         self.rule = Discriminative(decay, factors_by_group)
-        self._given: dict[int, float] = {}  # learning rate of each new group, by id of its first parameter
+        self._factors: dict[int, float] = {}  # of each parameter, by id
+        self._around: AroundConfiguring | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage != "fit":
-            return
-        groups = listed(self.groups, pl_module)
+        if stage == "fit":
+            self._around = AroundConfiguring(pl_module, lambda: self._regrouping(pl_module))
+
+    @contextmanager
+    def _regrouping(self, module: L.LightningModule) -> Iterator[None]:
+        groups = listed(self.groups, module)
         factors = self.rule.factors(groups)
-        owner = _owners(pl_module, groups)
-        configure = pl_module.configure_optimizers
+        owner = _owners(module, groups)
+        self._factors = {parameter: factors[name] for parameter, name in owner.items()}
 
         def split(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> list[dict[str, Any]]:
             lr = group.get("lr", optimizer.defaults.get("lr"))
             if lr is None:
                 raise UserError(f"{type(optimizer).__name__} has no learning rate that DiscriminativeLR could scale.")
-            parts = split_group(group, owner, factors, lr)
-            self._given |= {id(part["params"][0]): part["lr"] for part in parts}
-            return parts
+            return split_group(group, owner, factors, lr)
 
-        def configure_regrouped() -> Any:
-            pl_module.configure_optimizers = configure  # type: ignore[method-assign]
-            with regrouped(split):
-                return configure()
-
-        self._given.clear()
-        pl_module.configure_optimizers = configure_regrouped  # type: ignore[method-assign]
+        with regrouped(split):
+            yield
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for optimizer in trainer.optimizers:
+            if any("rate_factor" not in group for group in optimizer.param_groups):
+                raise UserError(
+                    f"the module builds its {type(optimizer).__name__} elsewhere than in configure_optimizers, so that "
+                    "DiscriminativeLR cannot regroup it before schedulers exist: build it there."
+                )
             # A scheduler may scale all learning rates alike; it must not set them.
             scales = [
-                float(group.get("initial_lr", group["lr"]) / self._given[id(group["params"][0])])
+                float(group.get("initial_lr", group["lr"]) / group["rate_given"])
                 for group in optimizer.param_groups
+                if group["rate_given"]
             ]
-            if max(scales) > min(scales) * 1.001:
+            if scales and max(scales) > min(scales) * 1.001:
                 raise UserError(
                     "the module's scheduler sets absolute learning rates and so undid the factors of DiscriminativeLR: "
                     "use one that multiplies (LambdaLR, CosineAnnealingLR, linear warm-up)."
                 )
+        self._check_factors(trainer, "the module's optimiser was built")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._check_factors(trainer, "the checkpoint was made")
+
+    def _check_factors(self, trainer: L.Trainer, what: str) -> None:
+        for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
+            own = self._factors.get(id(group["params"][0]), 1.0)
+            found = group.setdefault("rate_factor", own)  # a checkpoint of an earlier version does not say it
+            if not math.isclose(found, own, rel_tol=1e-6):
+                raise UserError(
+                    f"{what} with learning rates × {found:.3g} for {group['name']}, and DiscriminativeLR is to make "
+                    f"them × {own:.3g}: go on with the same decay and factors_by_group, or begin anew."
+                )
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self._around is not None:
+            self._around.undo()
+            self._around = None
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")
 
 
 def _owners(module: nn.Module, groups: Sequence[LayerGroup]) -> dict[int, str]:

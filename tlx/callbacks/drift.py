@@ -1,11 +1,13 @@
 """Drift: how far the representations of each layer have moved, by linear CKA (Kornblith et al. 2019)."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from tlx.callbacks.phases import Groups, listed
@@ -111,6 +113,7 @@ class DriftMeter(L.Callback):
         self.before: dict[str, Tensor] = {}
         self._parts: dict[str, list[str]] = {}
         self.similarity: dict[str, float] = {}
+        self._seen: weakref.ref[nn.Module] | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.measure_before(pl_module)
@@ -120,8 +123,10 @@ class DriftMeter(L.Callback):
             self.measure_after(pl_module)
 
     def measure_before(self, module: L.LightningModule) -> None:
-        """Look at the network as it is now, unless that was done already."""
-        if not self.before:
+        """Look at the network as it is now, unless that was done already; another module is looked at anew."""
+        other = self._seen is not None and self._seen() is not module
+        self._seen = weakref.ref(module)
+        if not self.before or other:
             self._parts = outputs(module, listed(self.groups, module))
             self.before = self._grams(module)
 
@@ -133,7 +138,7 @@ class DriftMeter(L.Callback):
 
     @torch.no_grad()
     def _grams(self, module: L.LightningModule) -> dict[str, Tensor]:
-        batch = {k: v.to(module.device) for k, v in self.batch.items()} if isinstance(self.batch, dict) else self.batch
+        batch = move_data_to_device(self.batch, module.device)
         mask = batch.get("attention_mask") if isinstance(batch, dict) else None
         with in_eval_mode(module), _last_grams(module, self._parts, mask) as grams:
             self.forward(module, batch)
@@ -144,3 +149,4 @@ class DriftMeter(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.before, self._parts = dict(state_dict["before"]), dict(state_dict["parts"])
+        self._seen = None

@@ -1,9 +1,12 @@
 """Forgetting: what adaptation to the target costs on the source task."""
 
+import weakref
 from collections.abc import Callable
 
 import lightning as L
 from torch import nn
+
+from tlx.modes import as_before
 
 
 def forgetting(before: float, after: float, higher_is_better: bool = True) -> float:
@@ -17,8 +20,9 @@ def forgetting(before: float, after: float, higher_is_better: bool = True) -> fl
 class ForgettingMeter(L.Callback):
     """Scores the source task before and after training, in any Trainer.
 
-    `score(module)` returns the source scores by name; it must put no gradients on, and leave the module's mode as it
-    was. `lower_is_better` names the scores where less is better (a loss). The caller may measure the start himself by
+    `score(module)` returns the source scores by name; it may call eval() or freeze(), since modes and requires_grad are
+    put back, but must leave no gradients behind. Another module than the one before is scored anew. `lower_is_better`
+    names the scores where less is better (a loss). The caller may measure the start himself by
     `measure_before` and, with `at_fit_end=False`, the end by `measure_after`, for example once the best checkpoint has
     been loaded.
     """
@@ -32,6 +36,7 @@ class ForgettingMeter(L.Callback):
         self.score, self.lower_is_better, self.at_fit_end = score, lower_is_better, at_fit_end
         self.before: dict[str, float] = {}
         self.after: dict[str, float] = {}
+        self._scored: weakref.ref[nn.Module] | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.measure_before(pl_module)
@@ -42,18 +47,24 @@ class ForgettingMeter(L.Callback):
 
     def measure_before(self, module: nn.Module) -> None:
         """Score the source, unless that was done already."""
-        if not self.before:
-            self.before = self.score(module)
+        other = self._scored is not None and self._scored() is not module
+        if not self.before or other:
+            self.before = self._score(module)
+        self._scored = weakref.ref(module)
 
     def measure_after(self, module: nn.Module) -> dict[str, float]:
         """Score the source once more and return the forgetting of each score."""
-        self.after = self.score(module)
+        self.after = self._score(module)
         return self._forgotten()
 
     def measure_unchanged(self) -> dict[str, float]:
         """What `measure_after` finds where the caller knows that nothing has changed that the scores depend on."""
         self.after = dict(self.before)
         return self._forgotten()
+
+    def _score(self, module: nn.Module) -> dict[str, float]:
+        with as_before(module):
+            return self.score(module)
 
     def _forgotten(self) -> dict[str, float]:
         return {
@@ -65,4 +76,4 @@ class ForgettingMeter(L.Callback):
         return {"before": self.before}
 
     def load_state_dict(self, state_dict: dict[str, dict[str, float]]) -> None:
-        self.before = dict(state_dict["before"])
+        self.before, self._scored = dict(state_dict["before"]), None

@@ -21,7 +21,7 @@ class NegativeTransferWarning(L.Callback):
     `curves` are learning curves of training from scratch, one a seed; a run is behind when it is worse than all of them
     at the same step. `untrained` is the score before the first step. Each is said once, after `patience` validations
     one after the other, by the logger `tlx.callbacks.negative_transfer`, and kept in `messages`. Works in any Trainer
-    that logs `monitor`.
+    that logs `monitor`; where it is not logged, that is said instead, once.
     """
 
     def __init__(
@@ -36,9 +36,16 @@ class NegativeTransferWarning(L.Callback):
         self.higher_is_better, self.patience = higher_is_better, patience
         self.behind = {"scratch": 0, "start": 0}  # validations one after the other
         self.messages: list[str] = []
+        self._missed = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
+        if trainer.sanity_checking:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            if not self._missed:
+                self._missed = True
+                names = ", ".join(sorted(trainer.callback_metrics)) or "none"
+                log.warning("nothing is compared: %s is not logged; what is logged: %s.", self.monitor, names)
             return
         self.look(float(trainer.callback_metrics[self.monitor]), trainer.global_step)
 

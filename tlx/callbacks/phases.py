@@ -1,21 +1,27 @@
 """Carrying out a parameter plan in a Lightning Trainer, and gradual unfreezing for anybody's module."""
 
 import bisect
-import math
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from tlx.callbacks.optimizers import AroundConfiguring, RateFactor, check_held, held
+from tlx.callbacks.timetable import STEPS, as_lists, position, timetable
 from tlx.compiled import forget_compiled
 from tlx.distributed import check_in_step, rewrap
-from tlx.errors import UserError
-from tlx.layer_groups import LayerGroup
-from tlx.plan import ParameterPlan, apply_modes, apply_phase
+from tlx.errors import UserError, unknown
+from tlx.layer_groups import LayerGroup, by_parameters
+from tlx.models.backbone import Backbone
+from tlx.plan import ParameterPlan, apply_modes, apply_phase, frozen_modules
 from tlx.strategies.freezing import Gradual
 
+log = logging.getLogger(__name__)
 Groups = Sequence[LayerGroup] | Callable[[L.LightningModule], Sequence[LayerGroup]]
 
 
@@ -30,18 +36,10 @@ def phase_starts(trainer: L.Trainer, plan: ParameterPlan) -> tuple[list[int], in
     Raises:
         UserError: a training without end, phases in epochs of unknown length, or phases that do not fit.
     """
-    total = trainer.estimated_stepping_batches
-    if math.isinf(total):
-        raise UserError("phases need an end of training: give the Trainer max_epochs or max_steps.")
-    trainer.fit_loop.setup_data()  # with max_steps alone, Lightning has not looked at the loader yet
-    batches = trainer.num_training_batches
-    if not math.isinf(batches):
-        per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-    elif any(phase.epochs is not None for phase in plan.phases):
+    times = timetable(trainer, plan)
+    if times.unit != STEPS:
         raise UserError("an epoch of this training has no known length: give its phases in steps, or as shares.")
-    else:
-        per_epoch = int(total)
-    return plan.boundaries(int(total), per_epoch), int(total)
+    return times.starts, int(times.total)
 
 
 class PhaseSchedule(L.Callback):
@@ -51,71 +49,131 @@ class PhaseSchedule(L.Callback):
     where they were before it.
 
     The optimiser holds every group from step 0, so a phase change never touches it: what is frozen has no gradient and
-    is passed over. The phase follows from the optimiser step alone, so a resumed run is in the right one.
+    is passed over. The phase follows from the optimiser step (see `tlx.callbacks.timetable` for where it cannot), so a
+    resumed run is in the right one; and where a training goes on for longer than was planned at first, its phases begin
+    when they would have, and none begins twice.
+
+    A module that carries its own plan applies the phases' `lr_factor` itself. For any other, they multiply the learning
+    rates during each optimiser step, and the modes of its containers are those of `tlx.layer_groups.by_parameters`.
 
     With Lightning's DDP, all processes must hold the same weights at the end of a phase, and the wrapper is built anew
     for the next. What `torch.compile` made is compiled anew for each phase.
 
     Raises:
         RuntimeError: they do not.
+        UserError: phases that cannot be timed, or that name parameters which the module or its optimisers leave out.
     """
 
     plan: ParameterPlan | None = None
 
     def __init__(self, plan: ParameterPlan | None = None) -> None:
-        self.plan = plan
+        self._given = plan
         self.starts: list[int] = []
+        self.unit = STEPS  # what `starts` are counted in
         self.phase = -1
         self._frozen: list[nn.Module] = []
         self._hooks: list[RemovableHandle] = []
         self._before: tuple[dict[nn.Parameter, bool], dict[nn.Module, bool]] = {}, {}
+        self._rates: RateFactor | None = None
+        self._own = True  # the module carries the plan
+        self._loaded: dict[str, Any] | None = None
+        self._begun: dict[str, Any] | None = None  # the state of a fit that may be gone on with
 
     def make_plan(self, module: L.LightningModule) -> ParameterPlan:
         """The plan to carry out; subclasses build it from the module."""
-        plan = self.plan or getattr(module, "plan", None)
+        plan = self._given or getattr(module, "plan", None)
         if not isinstance(plan, ParameterPlan):
             raise UserError("PhaseSchedule needs a ParameterPlan: pass one, or set the module's attribute `plan`.")
         return plan
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.plan = self.make_plan(pl_module)
-        self.starts, _ = phase_starts(trainer, self.plan)
+        plan = self.make_plan(pl_module)
+        self._own = plan is getattr(pl_module, "plan", None)
+        if not self._own:
+            names = [g.name for g in plan.groups]
+            for name in sorted(plan.ever_trainable.difference(names)):
+                raise unknown("layer group in the phases", name, names)
+            check_held(trainer, pl_module, plan)
+            plan = replace(plan, groups=by_parameters(pl_module, plan.groups, apart=(Backbone,)))
+        self.plan = plan
+        self._set_times(trainer)
         self._before = (
             {p: p.requires_grad for p in pl_module.parameters()},
             {m: m.training for m in pl_module.modules()},
         )
+        if not self._own and any(phase.lr_factor != 1 for phase in plan.phases):
+            self._rates = RateFactor(trainer.optimizers)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._loaded is not None:  # some Trainers read a checkpoint after on_fit_start
+            self._set_times(trainer)
         # Not before: a checkpoint's step is restored after on_fit_start, and Lightning warns of layers in eval mode.
-        self._enter(trainer, pl_module, self._phase_at(trainer.global_step))
+        self._enter(trainer, pl_module, self._phase_at(position(trainer, self.unit)))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        phase = self._phase_at(trainer.global_step)
+        phase = self._phase_at(position(trainer, self.unit))
         if phase != self.phase:
             check_in_step(pl_module, self._current_plan)
             self._enter(trainer, pl_module, phase)
         elif any(m.training for m in self._frozen):  # somebody called train() on the whole module
             apply_modes(pl_module, self._current_plan, phase)
+        if batch_idx == 0 and not self._own:
+            self._check_gradients(pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         check_in_step(pl_module, self._current_plan)
+        plan = self._current_plan
+        missed = plan.ever_trainable.difference(*(phase.trainable for phase in plan.phases[: self.phase + 1]))
+        if missed and not self._own and trainer.is_global_zero:
+            log.warning(
+                "the training ended in phase %d of %d: %s never began to be trained.",
+                self.phase + 1,
+                len(plan.phases),
+                ", ".join(g.name for g in plan.groups if g.name in missed),
+            )
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._release()
-        gradients, modes = self._before
-        for parameter, allowed in gradients.items():
-            parameter.requires_grad_(allowed)
-        for module, training in modes.items():
-            module.training = training
-        self._before = {}, {}
+        self._begun = self.state_dict() or None
+        self._restore()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self.on_fit_end(trainer, pl_module)
+        self._loaded = None
 
-    def _phase_at(self, step: int) -> int:
-        return bisect.bisect_right(self.starts, step) - 1
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._restore()  # Lightning's tuner leaves a fit in the middle
+
+    def state_dict(self) -> dict[str, Any]:
+        """The times of the phases, where the module does not carry its plan (and computes them itself)."""
+        if self._own or self.plan is None:
+            return {}
+        return {
+            "phase": self.phase,
+            "starts": self.starts,
+            "unit": self.unit,
+            "phases": as_lists(self.plan.phases),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._loaded = state_dict or None
+
+    def _set_times(self, trainer: L.Trainer) -> None:
+        """The times of the phases: those of the training that goes on, if one does."""
+        goes_on = trainer.fit_loop.epoch_loop.batch_progress.total.ready > 0
+        begun, self._loaded = self._loaded or (self._begun if goes_on else None), None
+        if begun and not self._own:
+            if begun["phases"] == as_lists(self._current_plan.phases):
+                self.starts, self.unit, self.phase = list(begun["starts"]), begun["unit"], begun["phase"]
+                return
+            log.warning("the training began with other phases; from here on those of this callback count.")
+        times = timetable(trainer, self._current_plan)
+        self.starts, self.unit, self.phase = times.starts, times.unit, -1
+
+    def _phase_at(self, place: int) -> int:
+        # A phase that has begun is not left again: with other batches a place may come twice.
+        return max(bisect.bisect_right(self.starts, place) - 1, self.phase)
 
     @property
     def _current_plan(self) -> ParameterPlan:
@@ -126,14 +184,41 @@ class PhaseSchedule(L.Callback):
         plan = self._current_plan
         self.phase = phase
         apply_phase(module, plan, phase)
+        if self._rates is not None:
+            self._rates.factor = plan.phases[phase].lr_factor
         rewrap(trainer)
         forget_compiled()
-        trainable = plan.phases[phase].trainable
         modules = dict(module.named_modules())
         self._release()
-        self._frozen = [modules[n] for g in plan.groups if g.name not in trainable for n in g.modules]
+        self._frozen = [modules[n] for n in frozen_modules(plan, phase)]
         # Many a training step begins with train(); by then this callback has had its turn.
         self._hooks = [frozen.register_forward_pre_hook(_stay_in_eval_mode) for frozen in self._frozen]
+
+    def _check_gradients(self, module: L.LightningModule) -> None:
+        """See that nobody else decides what has gradients: the module's hooks are called after this callback's."""
+        plan = self._current_plan
+        trainable = plan.phases[self.phase].trainable
+        parameters = dict(module.named_parameters())
+        for group in plan.groups:
+            wanted = group.name in trainable
+            if any(parameters[n].requires_grad != (wanted and n not in plan.fixed) for n in group.parameters):
+                raise UserError(
+                    f"the module itself {'froze' if wanted else 'unfroze'} layer group {group.name} after the training "
+                    f"began, and {type(self).__name__} {'trains it' if wanted else 'keeps it frozen'} in this phase: "
+                    "leave requires_grad to one of the two."
+                )
+
+    def _restore(self) -> None:
+        self._release()
+        if self._rates is not None:
+            self._rates.remove()
+            self._rates = None
+        gradients, modes = self._before
+        for parameter, allowed in gradients.items():
+            parameter.requires_grad_(allowed)
+        for module, training in modes.items():
+            module.training = training
+        self._before = {}, {}
 
     def _release(self) -> None:
         for hook in self._hooks:
@@ -149,8 +234,13 @@ class GradualUnfreezing(PhaseSchedule):
     """Gradual unfreezing in any Trainer with any LightningModule (Howard & Ruder 2018).
 
     `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does
-    (`tlx.layer_groups.group_layers`). The other arguments are those of `tlx.strategies.freezing.Gradual`, which
-    computes the phases; learning rates stay with the module's own optimiser and scheduler.
+    (`tlx.layer_groups.group_layers`). The arguments up to `lr_factor` are those of `tlx.strategies.freezing.Gradual`,
+    which computes the phases; but for `lr_factor`, learning rates stay with the module's own optimiser and scheduler.
+
+    `own_freezing` says what is done about layer groups that the module itself does not train, since all their
+    parameters have requires_grad False when the training begins, or some are not in its optimiser: "refuse" them;
+    "lift" the module's freezing before it builds its optimiser, and put it back after the training; or "keep" them as
+    they are, without a phase of their own. A few frozen parameters of a group stay frozen in any case.
     """
 
     def __init__(
@@ -160,13 +250,53 @@ class GradualUnfreezing(PhaseSchedule):
         share: float = 0.5,
         epochs_per_phase: float | None = None,
         steps_per_phase: int | None = None,
+        lr_factor: float = 1.0,
+        own_freezing: str = "refuse",
     ) -> None:
         super().__init__()
-        self.groups = groups
-        self.rule = Gradual(groups_per_phase, share, epochs_per_phase, steps_per_phase)
+        if own_freezing not in ("refuse", "lift", "keep"):
+            raise unknown("own_freezing", own_freezing, ["refuse", "lift", "keep"])
+        self.groups, self.own_freezing = groups, own_freezing
+        self.rule = Gradual(groups_per_phase, share, epochs_per_phase, steps_per_phase, lr_factor)
+        self._lifted: list[nn.Parameter] = []
+        self._around: AroundConfiguring | None = None
+        self._optimised: set[int] | None = None  # ids of what the optimisers hold, where that matters
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit" and self.own_freezing == "lift":
+            self._around = AroundConfiguring(pl_module, lambda: self._lift(pl_module))
+
+    @contextmanager
+    def _lift(self, module: L.LightningModule) -> Iterator[None]:
+        parameters = dict(module.named_parameters())
+        for group in listed(self.groups, module):
+            members = [parameters[n] for n in group.parameters]
+            if not any(p.requires_grad for p in members):
+                self._lifted += members
+        for parameter in self._lifted:
+            parameter.requires_grad_(True)
+        yield
 
     def make_plan(self, module: L.LightningModule) -> ParameterPlan:
         groups = listed(self.groups, module)
         plan = ParameterPlan.of(module, groups)
+        if self._optimised is not None:
+            plan.fixed |= {n for n, p in module.named_parameters() if id(p) not in self._optimised}
+            groups = [g for g in groups if not plan.fixed.issuperset(g.parameters)]
+            if not groups:
+                raise UserError("the module's optimiser trains no parameter of any layer group: nothing to unfreeze.")
         plan.phases = self.rule.phases(groups)
         return plan
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._optimised = held(trainer) if self.own_freezing == "keep" else None
+        super().on_fit_start(trainer, pl_module)
+
+    def _restore(self) -> None:
+        super()._restore()
+        if self._around is not None:
+            self._around.undo()
+            self._around = None
+        for parameter in self._lifted:
+            parameter.requires_grad_(False)
+        self._lifted = []
