@@ -178,7 +178,7 @@ def _full_run(study: Study, strategy: str, seed: int, size: int, **more: Any) ->
         cost={"flops_train": size * (1e9 if frozen else 3e9) * (5 if strategy == "scratch_long" else 1)},
         plan={
             "groups": [
-                {"name": n, "depth": i, "lr_factor": factors[n] if strategy == "gradual_unfreezing" else 1.0}
+                {"name": n, "depth": i, "lr": 0.001 * (factors[n] if strategy == "gradual_unfreezing" else 1.0)}
                 for i, n in enumerate(GROUPS)
             ],
             "phases": phases,

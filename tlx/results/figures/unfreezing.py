@@ -5,17 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings, Point, named
+from tlx.results.naming import lookup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
 
-FROZEN = "#d9d9d9"
+FROZEN, SOLVED = "#d9d9d9", "#9a9a9a"
 COLOURS: Any = "viridis"
 
 
 class Unfreezing(Figure):
-    """Rows: group, place (0 is the stem), start and end (percent of all steps), steps, lr (absent: frozen)."""
+    """Rows: group, place (0 is the stem), start and end (percent of all steps), when (in steps), learns ("yes"; absent
+    where frozen), lr (absent where there is none, or it is not known) and state (both in words).
+    """
 
     kind = "unfreezing"
     title = "What learns when"
@@ -46,6 +49,8 @@ class Unfreezing(Figure):
             "Each layer group from the stem (bottom) to the head (top) over training; colour: its learning rate before "
             "warm-up and decay; a thin grey line: frozen. Schedules that are the same are drawn once."
         ]
+        if any("learns" in row and "lr" not in row for row in rows):
+            notes.append("A grey bar: solved in one go, or trained at a rate that the record does not say.")
         return Picture(rows, notes)
 
     def height(self, rows: Sequence[Row]) -> float:
@@ -70,9 +75,10 @@ class Unfreezing(Figure):
             x2="end:Q",
             tooltip=tips,
         )
-        frozen = chart.transform_filter("!isValid(datum.lr)").mark_bar(opacity=0.35, color="#999999", height=3)
+        frozen = chart.transform_filter("!isValid(datum.learns)").mark_bar(opacity=0.35, color="#999999", height=3)
+        solved = chart.transform_filter("isValid(datum.learns) && !isValid(datum.lr)").mark_bar(color=SOLVED)
         if not rates:
-            return marks.layers(frozen)
+            return marks.layers(frozen, solved)
         scale = alt.Scale(type="log", scheme=COLOURS, domain=[min(rates), max(rates)])
         if min(rates) == max(rates):
             colour = alt.Color(
@@ -85,7 +91,7 @@ class Unfreezing(Figure):
         learns = (
             chart.transform_filter("isValid(datum.lr)").mark_bar(stroke="white", strokeWidth=0.5).encode(color=colour)
         )
-        return marks.layers(frozen, learns)
+        return marks.layers(frozen, solved, learns)
 
     def colours(self, picture: Picture) -> "ScalarMappable | None":
         from matplotlib.cm import ScalarMappable
@@ -105,6 +111,8 @@ class Unfreezing(Figure):
             if row.get("lr"):
                 colour = colormaps[COLOURS](norm(row["lr"]))
                 axes.broken_barh([span], (place - 0.4, 0.8), facecolor=colour, edgecolor="white", linewidth=0.4)
+            elif "learns" in row:
+                axes.broken_barh([span], (place - 0.4, 0.8), facecolor=SOLVED)
             else:
                 axes.broken_barh([span], (place - 0.08, 0.16), facecolor=FROZEN)
         axes.set_yticks(range(len(names)), names)
@@ -121,7 +129,7 @@ def _alike(rows: list[Row], others: list[Row]) -> bool:
     """Whether two schedules look the same; phases of short runs are rounded to whole steps and differ a little."""
     return len(rows) == len(others) and all(
         row["group"] == other["group"]
-        and row.get("lr") == other.get("lr")
+        and (row.get("learns"), row.get("lr")) == (other.get("learns"), other.get("lr"))
         and max(abs(row[edge] - other[edge]) for edge in ("start", "end")) < 3
         for row, other in zip(rows, others, strict=True)
     )
@@ -133,8 +141,7 @@ def _timeline(record: dict[str, Any]) -> list[Row]:
     groups, phases, total = plan.get("groups") or [], plan.get("phases") or [], plan.get("steps")
     if not groups or not phases or not total:
         return []
-    config = record.get("config", {})
-    base = (config.get("optimizer") or {}).get("lr")
+    solved = bool(lookup(record.get("config", {}), "strategy.solver._target_"))
     starts = [phase.get("start") or 0 for phase in phases]
     rows = []
     for phase, start, end in zip(phases, starts, [*starts[1:], total], strict=True):
@@ -143,8 +150,24 @@ def _timeline(record: dict[str, Any]) -> list[Row]:
             row |= {"start": round(100 * start / total, 2), "end": round(100 * end / total, 2)}
             row |= {"when": f"{start} to {end} of {total}", "state": "frozen"}
             if group["name"] in phase.get("trainable", ()):
-                factors = [1.0 if part.get("lr_factor") is None else part["lr_factor"] for part in (group, phase)]
-                row["lr"] = (1.0 if base is None else base) * factors[0] * factors[1]
-                row["state"] = f"{row['lr']:.3g}" + ("" if base is not None else " × the optimiser's")
+                rate = None if solved else learning_rate(record, group, phase)
+                if rate:
+                    row |= {"learns": "yes", "lr": rate, "state": f"{rate:.3g}"}
+                elif rate is None:
+                    row |= {"learns": "yes", "state": "solved" if solved else "not recorded"}
+                else:
+                    row["state"] = "0: it stays as it is"
             rows.append(row)
     return rows
+
+
+def learning_rate(record: dict[str, Any], group: dict[str, Any], phase: dict[str, Any]) -> float | None:
+    """The learning rate of a layer group in a phase of the record's plan, before warm-up and decay; None: not known.
+
+    A group's `lr` is the optimiser's times its own factor. The first records had the factor alone, as `lr_factor`.
+    """
+    rate, factor = group.get("lr"), phase.get("lr_factor")
+    if rate is None and group.get("lr_factor") is not None:
+        base = lookup(record.get("config", {}), "optimizer.lr")
+        rate = base * group["lr_factor"] if isinstance(base, int | float) else None
+    return None if rate is None else rate * (1.0 if factor is None else factor)
