@@ -47,7 +47,7 @@ def test_an_inverted_published_order_is_not_distinguishable(study) -> None:
     words = str(found)
     assert "tiny_vision × digits × 2_per_class: not distinguishable" in words
     assert "cannot decide at this n (no p below 0.12, 0.05 is needed)" in words  # one of the five pairs is a draw
-    assert "with 5 seeds you can see differences over" in words and "the spread itself being uncertain" in words
+    assert "with 5 seeds, differences over 2.5 points are found in 80 % of studies, the uncertainty of the" in words
     study.runs("scratch", BASE)
     rows = {row["strategy"]: row for row in r.build_table(r.collect(study.folder), baseline="full").rows}
     assert rows["lora"]["verdict"] == "no evidence"
@@ -98,6 +98,41 @@ def test_holm_over_the_pairs(study) -> None:
     assert [pair.verdict for pair in found.pairs] == ["lora is better", "not distinguishable"]
     assert "Holm's correction over 2 comparisons" in str(found)
     assert found.overall is None  # one data set
+
+
+def test_compare_says_what_the_table_says(study) -> None:
+    """One comparison with p = 0.03 was "better" by itself, and "no evidence" in the table it was taken from."""
+    rng = np.random.default_rng(0)
+    for size in (10, 50):
+        study.runs("scratch", BASE, train_size=size)
+        for place, name in enumerate("abcdef"):
+            noise = rng.normal(0.01 * place, 0.012, 5)
+            study.runs(name, [base + float(by) for base, by in zip(BASE, noise, strict=True)], train_size=size)
+    runs = r.collect(study.folder)
+    words = {"helps": "{0} is better", "hurts": "{1} is better", "no evidence": "not distinguishable"}
+    seen = set()
+    for baseline in ("scratch", "a"):
+        table = r.build_table(runs, baseline=baseline)
+        for row in table.rows:
+            if row["strategy"] in (baseline, "scratch"):
+                continue
+            found = compare(study, row["strategy"], baseline)
+            pair = next(pair for pair in found.pairs if pair.settings["train_size"] == row["train_size"])
+            flat = found.frame().iloc[found.pairs.index(pair)]
+            assert pair.verdict == words.get(row["verdict"], row["verdict"]).format(row["strategy"], baseline)
+            assert (flat["low_holm"], flat["high_holm"]) == (row["gain_low_holm"], row["gain_high_holm"])
+            assert (flat["low"], flat["p_holm"]) == (row["gain_low"], row["gain_p_holm"])
+            assert flat["family"] == row["gain_family"] == 12 and flat["detectable"] == row["detectable"]
+            assert found.family == f"12 comparisons, all gains over {baseline} in the table of these runs"
+            assert f"Holm's correction over {found.family}: p " in str(found)
+            seen.add(row["verdict"])
+    assert seen == {"helps", "no evidence", "inconclusive after correction"}
+    forth, back = compare(study, "f", "scratch"), compare(study, "scratch", "f")
+    assert [pair.verdict for pair in forth.pairs] == [pair.verdict for pair in back.pairs]
+    assert forth.family == back.family
+    assert [pair.gain.p_holm for pair in forth.pairs] == [pair.gain.p_holm for pair in back.pairs]
+    narrowed = compare(study, "strategy=f,model=tiny_vision", "strategy=scratch,model=tiny_vision")
+    assert [pair.gain.p_holm for pair in narrowed.pairs] == [pair.gain.p_holm for pair in forth.pairs]
 
 
 def test_test_examples_are_resampled(study) -> None:
@@ -228,6 +263,7 @@ def test_settings_instead_of_strategies(study) -> None:
             study.runs(strategy, scores, model=model, config={"optimizer.lr": 0.1 + more, "model.width": 8 + more})
     found = compare(study, "model=resnet", "model=tiny_vision")
     assert [pair.settings["strategy"] for pair in found.pairs] == ["full", "lora"]
+    assert found.family == "those of these sides"
     (pair,) = compare(study, "strategy=lora,model=resnet", "strategy=full,model=tiny_vision").pairs
     assert pair.gain.t.mean == pytest.approx(0.1)
 

@@ -28,7 +28,7 @@ def test_markdown(small) -> None:
     text = render(build_table(collect(small.folder)), "md")
     lines = text.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
-    assert cells[0][:6] == ["model", "strategy", "dataset", "train_size", "test/accuracy", "gain over scratch"]
+    assert cells[0][:6] == ["model", "strategy", "dataset", "train_size", "test/accuracy", "gain over scratch [95 %]"]
     assert cells[0][6:] == ["verdict", "forgetting", "trainable", "seconds", "missing"]  # nothing failed
     assert cells[2][1:] == ["scratch", "digits", "2_per_class", "0.533 ± 0.058 (3)", "–", "–", "–", "100 %", "3.0", "0"]
     assert cells[3][4:7] == ["0.733 ± 0.115 (3)", "+0.200 [-0.048, +0.448]", "no evidence"]
@@ -54,13 +54,19 @@ def test_latex(small) -> None:
         assert part in text
     assert r"\textbf{0.733} & $\pm$ & 0.115 (3) & $+0.200$ & [$-0.048$, $+0.448$]" in text
     assert r"100 \%" in text and r"{llllr@{ }c@{ }lr@{ }lrrrr}" in text
-    assert r"\multicolumn{3}{c}{test/accuracy} & \multicolumn{2}{c}{gain over scratch} & forgetting" in text
+    assert r"\multicolumn{3}{c}{test/accuracy} & \multicolumn{2}{c}{gain over scratch [95 \%]} & forgetting" in text
     assert r"\underline{0.533} & $\pm$ & 0.058 (3) & -- &  & --" in text  # three seeds cannot tell it from the best
     assert text.count("{") == text.count("}")
     rows = [line for line in text.splitlines() if line.startswith("tiny")]
     assert {line.count("&") for line in rows} == {12}
     assert "Bold: the best mean of each model, data set and size; underlined: not" in text
-    for said in ("n = 3", "ddof 1", "test/accuracy as mean", "Selection: best", r"paired t test has p $\leq$ 0.05"):
+    for said in (
+        "n = 3",
+        "ddof 1",
+        "test/accuracy as mean",
+        "Selection: best",
+        "the 95 \\% paired t interval leaves out 0",
+    ):
         assert said in text
 
 

@@ -1,10 +1,11 @@
 """Helps, hurts, or no evidence: from paired seeds, corrected over the table."""
 
 import json
+import struct
 
 import pytest
 
-from tlx.results import build_table, collect, render
+from tlx.results import build_table, collect, compare, render
 from tlx.results.statistics import holm, paired_t
 
 BASE = [0.70, 0.74, 0.66, 0.71, 0.69]
@@ -47,12 +48,43 @@ def test_the_correction_counts_all_gains_of_the_table(study) -> None:
     for name in ("a", "b", "c", "d"):
         shifted(study, name, 0.05, -0.03, 0.01, 0.02, -0.04)
     row = rows(study)["full"]
-    assert row["gain_p_holm"] == pytest.approx(5 * row["gain_p"]) and row["verdict"] == "no evidence"
+    assert row["gain_p_holm"] == pytest.approx(5 * row["gain_p"])
+    assert row["verdict"] == "inconclusive after correction"
     assert row["gain_low"] > 0 > row["gain_low_holm"]
-    caption = build_table(collect(study.folder)).caption
-    assert "Verdict (↑ helps, ↓ hurts) against scratch: the paired t test has p ≤ 0.05, with Holm's" in caption
-    assert "over the 5 gains of this table; else no evidence." in caption
-    assert "Power: with 5 seeds such a test sees gains over" in caption
+    assert (row["gain_coverage"], row["gain_coverage_holm"], row["gain_family"]) == (0.95, pytest.approx(0.99), 5)
+    table = build_table(collect(study.folder))
+    caption = table.caption
+    assert (
+        "Verdict (↑ helps, ↓ hurts) against scratch: the interval leaves out 0, at the level of its step in" in caption
+    )
+    assert "Holm's correction over the 5 gains of this table (in 95 % of studies no gain that is 0 is called" in caption
+    assert "inconclusive after correction: only its own 95 % interval, not corrected, leaves out 0; else no" in caption
+    assert "[paired t interval, corrected like the verdict]" in caption
+    assert "Power: with 5 seeds such a test finds gains over" in caption
+    shown = f"+0.050 [{row['gain_low_holm']:+.3f}, {row['gain_high_holm']:+.3f}]"
+    for format in ("md", "html"):
+        assert "gain over scratch [corrected]" in render(table, format) and shown in render(table, format)
+    assert shown.split(" ")[1].strip("[,") in render(table, "latex") and "[corrected]" in render(table, "latex")
+
+
+def test_one_gain_is_not_corrected_and_says_so(study) -> None:
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    table = build_table(collect(study.folder))
+    row = table.rows[1]
+    assert (row["gain_low"], row["gain_high"]) == (row["gain_low_holm"], row["gain_high_holm"])
+    assert "gain over scratch [95 %]" in render(table) and "[95 % paired t interval]" in table.caption
+    assert "the 95 % paired t interval leaves out 0; else no evidence." in table.caption and "Holm" not in table.caption
+
+
+def test_an_end_that_is_not_zero_is_not_written_as_zero(study) -> None:
+    study.runs("scratch", BASE)
+    by = [0.05, 0.02, 0.10, 0.02, 0.06]
+    t = paired_t(by)
+    shifted(study, "full", *(value - t.low + 0.0002 for value in by))
+    row = rows(study)["full"]
+    assert 0 < row["gain_low"] < 0.0005 and row["verdict"] == "helps"
+    assert "[+0.0002, +" in render(build_table(collect(study.folder)))
 
 
 def test_controls_count_in_the_correction(study) -> None:
@@ -68,16 +100,17 @@ def test_controls_count_in_the_correction(study) -> None:
     ps = holm([found[name]["gain_p"] for name in names])
     assert [found[name]["gain_p_holm"] for name in names] == pytest.approx(ps)
     assert found["full"]["gain_p_holm"] == pytest.approx(3 * alone["gain_p"])
-    assert found["full"]["verdict"] == "no evidence" and found["full"]["detectable"] > alone["detectable"]
+    assert found["full"]["verdict"] == "inconclusive after correction"
+    assert found["full"]["detectable"] > alone["detectable"]
     caption = build_table(collect(study.folder)).caption
-    assert "with Holm's correction over the 3 gains of this table, controls included; else no evidence." in caption
+    assert "Holm's correction over the 3 gains of this table, controls included (in 95 %" in caption
 
 
 def test_the_power_of_the_middle_row(study) -> None:
     study.runs("scratch", BASE)
     shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)
     caption = build_table(collect(study.folder)).caption
-    assert "in 80 % of studies." in caption, "a single gain is not corrected"
+    assert "in 80 % of studies, the uncertainty of the spread included." in caption, "a single gain is not corrected"
     shifted(study, "a", 0.05, -0.03, 0.01, 0.02, -0.04)
     seen = [row["detectable"] for row in build_table(collect(study.folder)).rows if row["detectable"]]
     low, high = (100 * value for value in sorted(seen))
@@ -90,19 +123,46 @@ def test_the_power_of_the_middle_row(study) -> None:
 def test_two_seeds_can_show_no_gain_that_there_is(study) -> None:
     study.runs("scratch", [0.2, 0.5])
     study.runs("full", [0.9, 0.4])
-    assert " points, more than there are, in 80 % of studies." in build_table(collect(study.folder)).caption
+    table = build_table(collect(study.folder))
+    assert "Power: with 2 seeds such a test finds no gain that there can be in 80 % of studies." in table.caption
+    assert table.rows[1]["detectable"] is None and table.rows[1]["gain_p"] is not None
+    study.runs("lora", [0.21, 0.52])
+    caption = build_table(collect(study.folder)).caption
+    assert (
+        "studies, correction and uncertainty of the spread included; in 1 of the 2 rows it would take more" in caption
+    )
 
 
-def test_one_seed_and_seeds_that_never_vary_are_no_evidence(study) -> None:
+def test_one_seed_is_no_evidence_and_seeds_that_never_vary_cannot_judge(study) -> None:
     study.runs("scratch", BASE)
     study.run("full", 0, 0.99)
     shifted(study, "lora", 0.125, 0.125, 0.125, 0.125, 0.125)
     found = rows(study)
     assert (found["full"]["verdict"], found["full"]["gain_p"]) == ("no evidence", None)
-    assert (found["lora"]["verdict"], found["lora"]["gain_p"]) == ("no evidence", None)
+    assert (found["lora"]["verdict"], found["lora"]["gain_p"]) == ("cannot be judged", None)
+    assert found["lora"]["gain_low"] is found["lora"]["gain_low_holm"] is found["lora"]["gain_coverage"] is None
     caption = build_table(collect(study.folder)).caption
     assert "one seed only in tiny_vision × full" in caption
-    assert "all seeds gain exactly the same there is no noise to test against: no evidence" in caption
+    assert "Cannot be judged: all seeds gain the same, so that the spread of seeds, which is none, says" in caption
+
+
+def test_three_seeds_that_all_gain_two_examples_show_nothing_about_seeds(study) -> None:
+    """In single precision their spread was 1e-8: p < 0.0001, and "gains over 0.0 points" were to be seen."""
+    for seed, hits in enumerate((319, 322, 327)):
+        for strategy, by in (("scratch", 0), ("full", 2), ("lora", 0)):
+            score = struct.unpack("f", struct.pack("f", (hits + by) / 359))[0]
+            study.run(strategy, seed, score, counts={"test_labels": 359})
+    table = build_table(collect(study.folder))
+    found = {row["strategy"]: row for row in table.rows}
+    assert (found["full"]["verdict"], found["lora"]["verdict"]) == ("cannot be judged", "no evidence")
+    assert found["full"]["gain"] == pytest.approx(2 / 359, abs=1e-7) and found["lora"]["gain"] == 0.0
+    for row in (found["full"], found["lora"]):
+        assert row["gain_p"] is row["gain_low"] is row["gain_low_holm"] is row["detectable"] is None
+    assert "one of the 359 test examples is 0.28 points." in table.caption and "Power" not in table.caption
+    assert "| +0.006 |" in " ".join(render(table).split()) and "[" not in render(table).split("\n\n")[0]
+    text = str(compare(collect(study.folder), "full", "scratch"))
+    assert "2_per_class: cannot be judged" in text and "all seeds differ by the same: their spread, which is" in text
+    assert "p <" not in text and "power" not in text
 
 
 def test_lower_is_better(study) -> None:
@@ -111,7 +171,7 @@ def test_lower_is_better(study) -> None:
         study.run("full", seed, metrics={"test/loss": base - 0.1 - seed / 100})
     assert rows(study, metrics="loss")["full"]["verdict"] == "helps"
     caption = build_table(collect(study.folder), "loss").caption
-    assert "points" not in caption and "sees gains over 0.0" in caption
+    assert "points" not in caption and "finds gains over 0.0" in caption
 
 
 def test_what_people_and_programs_see(study) -> None:

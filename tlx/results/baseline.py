@@ -8,6 +8,7 @@ from tlx.results.cells import CHOICES, Cell
 from tlx.results.naming import comparable, under
 
 # The strategy's own settings: where baseline and cell may differ.
+BASELINE = "scratch"  # what a table compares with unless asked otherwise
 OWN = ("strategy", "optimizer.lr", "scheduler", "objective")
 
 

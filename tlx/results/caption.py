@@ -8,10 +8,10 @@ from typing import Any
 from tlx.results.best import BEST, GROUP, UNDECIDED, WORSE
 from tlx.results.cells import CHOICES, Cell, look
 from tlx.results.controls import CONTROLS
-from tlx.results.gains import LEVEL
 from tlx.results.naming import amount, comparable, setting
 from tlx.results.selection import SELECTIONS
 from tlx.results.statistics.examples import binomial_margin
+from tlx.results.statistics.verdict import AFTER, UNJUDGED
 
 
 def notes(
@@ -36,15 +36,12 @@ def notes(
     if "gain" in shown:
         if not scores_only:
             said.append(
-                f"Gain: mean difference to {baseline} over common seeds, positive = better, [95 % paired t interval]; "
+                f"Gain: mean difference to {baseline} over common seeds, positive = better, [{_brackets(rows)}]; "
                 f"the baseline is the {baseline} cell equal in everything but the strategy's own settings."
             )
         said += _on_tests(rows, baseline, fraction(rows, direction))
-        if any(row["gain_p"] is None and row["gain_n"] > 1 for row in rows if row["gain_n"]):
-            said.append(
-                "Where all seeds gain exactly the same there is no noise to test against: no evidence, however narrow "
-                "the interval."
-            )
+        if any(row["verdict"] == UNJUDGED for row in rows):
+            said.append(_on_the_same(cells, metrics[0]))
     if metrics[0] == "test/accuracy":
         said += _on_examples(cells, rows)
     said += selection_note(cells)
@@ -120,28 +117,59 @@ def fraction(rows: Sequence[Mapping[str, Any]], direction: str | None) -> bool:
     return direction == "higher" and all(0 <= row["mean"] <= 1 for row in rows if row["mean"] is not None)
 
 
+def _brackets(rows: Sequence[Mapping[str, Any]]) -> str:
+    family = max((row["gain_family"] or 0 for row in rows), default=0)
+    return "95 % paired t interval" if family < 2 else "paired t interval, corrected like the verdict"
+
+
+def _on_the_same(cells: Sequence[Cell], metric: str) -> str:
+    """What is to be said of gains that are the same in all seeds, and how coarse the test set is."""
+    said = "Cannot be judged: all seeds gain the same, so that the spread of seeds, which is none, says nothing of it"
+    sizes = {cell.count("test_labels") for cell in cells} - {None}
+    if metric == "test/accuracy" and len(sizes) == 1:
+        (size,) = sizes
+        said += f"; one of the {size} test examples is {100 / size:.2g} points" if size else ""
+    return f"{said}."
+
+
 def _on_tests(rows: Sequence[Mapping[str, Any]], baseline: str | None, points: bool) -> list[str]:
-    """What the verdict is, and which gains it could not have missed."""
+    """What the verdict is, by which interval, and which gains it could not have missed."""
     tested = [row for row in rows if row["gain_p"] is not None]
     if not tested:
         return []
-    several = f", with Holm's correction over the {len(tested)} gains of this table" if len(tested) > 1 else ""
-    if several and any(row["strategy"] in CONTROLS for row in tested):
-        several += ", controls included"
-    said = [
-        f"Verdict (↑ helps, ↓ hurts) against {baseline}: the paired t test has p ≤ {LEVEL}{several}; else no evidence."
+    if len(tested) > 1:
+        controls = ", controls included" if any(row["strategy"] in CONTROLS for row in tested) else ""
+        how = (
+            f"the interval leaves out 0, at the level of its step in Holm's correction over the {len(tested)} gains of "
+            f"this table{controls} (in 95 % of studies no gain that is 0 is called sure, and each interval by itself "
+            "holds its gain in at least as many)"
+        )
+        if any(row["verdict"] == AFTER for row in tested):
+            how += "; inconclusive after correction: only its own 95 % interval, not corrected, leaves out 0"
+    else:
+        how = "the 95 % paired t interval leaves out 0"
+    return [
+        f"Verdict (↑ helps, ↓ hurts) against {baseline}: {how}; else no evidence.",
+        _on_power(tested, points),
     ]
-    seen = sorted(row["detectable"] for row in tested)
+
+
+def _on_power(tested: Sequence[Mapping[str, Any]], points: bool) -> str:
+    seen = sorted(row["detectable"] for row in tested if row["detectable"] is not None)
     pairs = sorted({row["gain_n"] for row in tested})
     seeds = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
-    line = f"Power: with {seeds} seeds such a test sees gains over {amount(median(seen), points)}"
-    line += " points" if points else ""
-    line += ", more than there are," if points and median(seen) > 1 else ""
+    beyond = len(tested) - len(seen)
+    if not seen:
+        return f"Power: with {seeds} seeds such a test finds no gain that there can be in 80 % of studies."
+    unit = " points" if points else ""
+    line = f"Power: with {seeds} seeds such a test finds gains over {amount(median(seen), points)}{unit}"
     if len(seen) > 1:
         line += f" (median of the rows, which range from {amount(seen[0], points)} to {amount(seen[-1], points)})"
-    corrected = ", correction included" if len(tested) > 1 else ""
-    said.append(f"{line} in 80 % of studies{corrected}.")
-    return said
+    corrected = ", correction and uncertainty of the spread" if len(tested) > 1 else ", the uncertainty of the spread"
+    line += f" in 80 % of studies{corrected} included"
+    if beyond:
+        line += f"; in {beyond} of the {len(tested)} rows it would take more than there can be"
+    return f"{line}."
 
 
 def _on_examples(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.results.baseline import Partners, partners
+from tlx.results.baseline import BASELINE, Partners, baselines, partners
 from tlx.results.best import UNDECIDED
 from tlx.results.caption import selection_note
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
-from tlx.results.gains import Gain, gains
+from tlx.results.gains import LEVEL, Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import natural
 from tlx.results.overall import Overall, over_datasets
@@ -22,7 +23,7 @@ from tlx.results.statistics.effect import cohens_dz, hedges_gz
 from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
 from tlx.results.statistics.power import Power, power_of
 from tlx.results.statistics.resampling import seed_interval
-from tlx.results.statistics.verdict import HELPS, HURTS
+from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, UNJUDGED
 from tlx.results.tuning import Tuned, tune
 from tlx.results.warnings import named, warnings
 
@@ -35,13 +36,14 @@ class Pair:
     """The two cells of one model, data set and size: every difference is first − second, positive = first better.
 
     - `settings`: what both cells are, by name; `first`, `second`: mean, std (ddof 1) and n over the common seeds;
-    - `gain`: the paired differences, their 95 % t interval and p, plain and corrected over all pairs of the comparison;
+    - `gain`: the paired differences, their 95 % t interval and p, plain and corrected over the comparison's family;
     - `permutation_p`, `wilcoxon_p`: exact tests; None where so few pairs cannot reach `level`, Holm's strictest step;
     - `examples`: 95 % interval over draws of test examples; None where `examples_problem` says why there is none;
     - `bootstrap`: 95 % percentile interval over seeds, None below 20 of them;
     - `dz`, `gz`: Cohen's d_z and Hedges' g_z of the paired differences; `power`: what so many seeds can show;
     - `outliers`: per side seed → why its score does not belong to the others;
-    - `verdict`: "A is better", "B is better" or "not distinguishable", by the corrected t test.
+    - `verdict`: "A is better", "B is better", "inconclusive after correction", "cannot be judged" or "not
+      distinguishable", by the corrected interval: what the table says of the same gain.
     """
 
     settings: dict[str, Any]
@@ -64,7 +66,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides compared, pair by pair and, where there are several data sets, `overall`."""
+    """Two sides compared, pair by pair and, where there are several data sets, `overall`.
+
+    `family` says over which comparisons Holm's correction goes.
+    """
 
     metric: str
     direction: str
@@ -72,6 +77,7 @@ class Comparison:
     second: str
     pairs: list[Pair]
     overall: Overall | None
+    family: str
     notes: list[str] = field(default_factory=list)
 
     def frame(self) -> "pandas.DataFrame":
@@ -104,6 +110,10 @@ def compare(
         metric: as in the records; `accuracy` is taken for `test/accuracy`.
         tune_over: settings of which each cell keeps the value with the best mean validation score.
 
+    Sides that differ in the strategy alone are corrected over all gains of the table that has the same comparison: of
+    every strategy over `scratch` where that is a side, else over the second side. So both say the same. Other sides are
+    in no table; they are corrected over their own pairs.
+
     Raises:
         UserError: no runs, unknown names, no two cells that may be compared, a checkpoint chosen by its test score.
     """
@@ -130,7 +140,8 @@ def compare(
         raise UserError(_no_pair(mine, theirs, partner, metric, names))
     shown = [key for key in (*CHOICES, *distinguishing([a for a, _ in pairs], ignored)) if key not in sides[0]]
     pairs.sort(key=lambda pair: [natural(pair[0].value(key)) for key in shown])
-    compared = gains(pairs, metric, direction)
+    beside, family = _family(tuned.cells, sides, pairs, ignored)
+    compared = gains([*pairs, *beside], metric, direction)[: len(pairs)]
     results = [_pair(gain, metric, direction, shown, names) for gain in compared]
     both = list({cell.id: cell for pair in pairs for cell in pair}.values())
     notes = selection_note(both) + tuned.notes + warnings(both, metric, runs, direction, None, Partners())
@@ -141,7 +152,25 @@ def compare(
     if uneven:
         notes.append(f"Warning: the two sides have different seeds in {named(uneven)}; the common ones are compared.")
     overall = over_datasets([(a.value("dataset"), a, b) for a, b in pairs], metric, direction)
-    return Comparison(metric, direction, *names, results, overall, notes)
+    number = compared[0].family
+    if number > 1 or beside:
+        family = f"{number} comparison{'s' * (number != 1)}, {family}"
+    return Comparison(metric, direction, *names, results, overall, family, notes)
+
+
+def _family(
+    found: Sequence[Cell], sides: tuple[dict[str, str], ...], pairs: Sequence[tuple[Cell, Cell]], ignored: set[str]
+) -> tuple[list[tuple[Cell, Cell]], str]:
+    """The comparisons that belong to the same family as `pairs`, and which they are all."""
+    differing = [key for key in sides[0] if sides[0][key] != sides[1][key]]
+    if differing != ["strategy"]:
+        return [], "those of these sides"
+    reference = BASELINE if BASELINE in (side["strategy"] for side in sides) else sides[1]["strategy"]
+    known = {frozenset((a.id, b.id)) for a, b in pairs}
+    over = baselines(found, reference, ignored).found
+    table = [(cell, over[cell.id]) for cell in found if cell.id in over]
+    beside = [pair for pair in table if frozenset((pair[0].id, pair[1].id)) not in known]
+    return beside, f"all gains over {reference} in the table of these runs"
 
 
 def _no_pair(
@@ -172,8 +201,9 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
     mine, theirs = ([cell.scores(metric)[seed] for seed in gain.by_seed] for cell in (gain.cell, gain.partner))
     decides = can_decide(values, gain.level)
     examples, problem, labels = over_examples(gain, metric, direction)
-    said = {HELPS: f"{names[0]} is better", HURTS: f"{names[1]} is better"}
+    said = {HELPS: f"{names[0]} is better", HURTS: f"{names[1]} is better", AFTER: AFTER, UNJUDGED: UNJUDGED}
     varies = t.p is not None
+    shares = direction == "higher" and all(0 <= score <= 1 for score in (*mine, *theirs))
     return Pair(
         settings={key: gain.cell.value(key) for key in keys},
         first=mean_std(mine),
@@ -188,7 +218,7 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
         bootstrap=seed_interval(values),
         dz=cohens_dz(t.mean, t.std) if varies else None,
         gz=hedges_gz(t.mean, t.std, t.n) if varies else None,
-        power=power_of(t.std, t.n, gain.level) if varies else None,
+        power=power_of(t.std, t.n, gain.level, 1.0 if shares else inf) if varies else None,
         outliers=(gain.cell.outliers(metric), gain.partner.outliers(metric)),
         verdict=said.get(gain.verdict or "", UNDECIDED),
     )
@@ -199,6 +229,7 @@ def row(pair: Pair) -> dict[str, Any]:
     t, power = pair.gain.t, pair.power
     low, high = pair.examples or (None, None)
     boot_low, boot_high = pair.bootstrap or (None, None)
+    corrected = pair.gain.corrected
     return {
         **pair.settings,
         "n": t.n,
@@ -211,8 +242,11 @@ def row(pair: Pair) -> dict[str, Any]:
         "high": t.high,
         "p": t.p,
         "p_holm": pair.gain.p_holm,
-        "low_holm": pair.gain.low_holm,
-        "high_holm": pair.gain.high_holm,
+        "low_holm": corrected and corrected.low,
+        "high_holm": corrected and corrected.high,
+        "coverage": None if t.low is None else 1 - LEVEL,
+        "coverage_holm": corrected and corrected.coverage,
+        "family": pair.gain.family if corrected else None,
         "permutation_p": pair.permutation_p,
         "wilcoxon_p": pair.wilcoxon_p,
         "examples_low": low,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from tlx.errors import unknown
 from tlx.results.comparison import Comparison, Pair, row
-from tlx.results.gains import LEVEL
 from tlx.results.naming import amount, setting
 from tlx.results.overall import Overall
 from tlx.results.statistics.exact import smallest_p
@@ -37,6 +36,7 @@ def as_object(comparison: Comparison) -> dict:
         "direction": comparison.direction,
         "first": comparison.first,
         "second": comparison.second,
+        "family": comparison.family,
         "pairs": [row(pair) for pair in comparison.pairs],
         "overall": overall
         and {
@@ -87,18 +87,23 @@ def _numbers(pair: Pair, c: Comparison, points: bool) -> list[str]:
 
 
 def _tests(pair: Pair, c: Comparison, points: bool) -> list[str]:
-    t, comparisons = pair.gain.t, sum(other.gain.t.p is not None for other in c.pairs)
+    t, comparisons = pair.gain.t, pair.gain.family
     assert t.mean is not None
     difference = f"mean difference {_signed(t.mean, points)}{' points' if points else ''}"
-    if t.low is None or t.high is None:
+    if t.n < 2:
         return [f"{difference}; one seed only: no interval and no test"]
+    if t.low is None or t.high is None:
+        return [f"{difference}; all seeds differ by the same: their spread, which is none, cannot judge it"]
     difference += f", 95 % paired t interval {_interval((t.low, t.high), points)}"
-    if t.p is None:
-        return [f"{difference}; all seeds differ by the same, so there is no noise to test against"]
-    said = [f"{difference}, p {_p(t.p)}"]
-    if comparisons > 1 and pair.gain.p_holm is not None:
-        interval = _interval((pair.gain.low_holm, pair.gain.high_holm), points)
-        said.append(f"Holm's correction over {comparisons} comparisons: p {_p(pair.gain.p_holm)}, interval {interval}")
+    assert t.p is not None
+    corrected = pair.gain.corrected
+    single = "" if comparisons < 2 else " (not corrected)"
+    said = [f"{difference}, p {_p(t.p)}{single}"]
+    if comparisons > 1 and corrected and pair.gain.p_holm is not None:
+        interval = _interval((corrected.low, corrected.high), points)
+        said.append(
+            f"Holm's correction over {c.family}: p {_p(pair.gain.p_holm)}, interval {interval}, by which the verdict is"
+        )
     said.append(_exact(pair))
     if pair.bootstrap:
         said.append(f"bootstrap over seeds, 95 % (percentiles): {_interval(pair.bootstrap, points)}")
@@ -120,13 +125,18 @@ def _outliers(pair: Pair, c: Comparison) -> list[str]:
 
 
 def power_line(power: Power, points: bool) -> str:
-    """`with 5 seeds you can see differences over 1.8 points (1.1–5.2, the spread itself being uncertain); …`."""
+    """`with 5 seeds, differences over 2.1 points are found in 80 % of studies, the uncertainty of the spread …; …`."""
     unit = " points" if points else ""
-    low, high = amount(power.low, points), amount(power.high, points)
-    line = (
-        f"with {power.n} seeds you can see differences over {amount(power.detectable, points)}{unit} "
-        f"({low}–{high}, the spread itself being uncertain)"
-    )
+    if power.detectable is None:
+        line = f"with {power.n} seeds no difference that there can be is found in 80 % of studies"
+    else:
+        line = (
+            f"with {power.n} seeds, differences over {amount(power.detectable, points)}{unit} are found in 80 % of "
+            "studies, the uncertainty of the spread included"
+        )
+        if power.low is not None and power.high is not None:
+            ends = f"{amount(power.low, points)} and {amount(power.high, points)}"
+            line += f" ({ends} for a spread known to be at the ends of its 95 % interval)"
     if power.seeds is None or power.finer is None:
         return line
     return f"{line}; {power.seeds} seeds would show {amount(power.finer, points)}"
@@ -148,8 +158,7 @@ def _examples(pair: Pair, points: bool) -> str:
         f"with other test examples ({pair.test_labels} resampled, the same trained models), 95 %: "
         f"{_interval(pair.examples, points)}"
     )
-    p = pair.gain.p_holm
-    unsure = low <= 0 <= high and p is not None and p <= LEVEL
+    unsure = low <= 0 <= high and pair.gain.corrected is not None and pair.gain.corrected.sure
     return said + ("; another test set of this size could say otherwise" if unsure else "")
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from tlx.results.cells import Cell
 from tlx.results.statistics import (
+    Corrected,
     PairedT,
     differences,
     holm,
-    matching_level,
+    holm_intervals,
     paired_t,
     transfer_ratio,
     verdict,
@@ -23,10 +24,11 @@ LEVEL = 0.05  # of the whole table
 class Gain:
     """What a cell gains over another one.
 
-    `by_seed` are the paired differences, positive = better. `p_holm` is corrected for the comparisons of the table, and
-    `low_holm` and `high_holm` are the interval that leaves out 0 when `p_holm` is at most 0.05. `level` is that of
-    Holm's strictest step, 0.05 ÷ comparisons: what a gain must reach whatever the others say. `verdict` is "helps",
-    "hurts" or "no evidence"; None without a common seed.
+    `by_seed` are the paired differences, positive = better, and `t` their 95 % interval and test, not corrected.
+    `corrected` is the interval that belongs to the verdict, at the level of its step in Holm's correction over the
+    `family` of comparisons, and `p_holm` the p that goes with it. `level` is that of Holm's strictest step, 0.05 ÷
+    family: what a gain must reach whatever the others say. `verdict` is one of `tlx.results.statistics.verdict`; None
+    without a common seed.
     """
 
     cell: Cell
@@ -34,8 +36,8 @@ class Gain:
     by_seed: dict[Any, float]
     t: PairedT
     p_holm: float | None
-    low_holm: float | None
-    high_holm: float | None
+    corrected: Corrected | None
+    family: int
     level: float
     verdict: str | None
     transfer_ratio: float | None
@@ -46,15 +48,13 @@ def gains(pairs: Sequence[tuple[Cell, Cell]], metric: str, direction: str) -> li
     by_seed = [differences(cell.scores(metric), partner.scores(metric), direction) for cell, partner in pairs]
     tests = [paired_t(list(values.values())) for values in by_seed]
     ps = [t.p for t in tests]
-    level = LEVEL / max(1, sum(p is not None for p in ps))
+    family = sum(p is not None for p in ps)
+    intervals = holm_intervals([list(values.values()) for values in by_seed], LEVEL)
     found = []
-    for pair, values, t, p_holm in zip(pairs, by_seed, tests, holm(ps), strict=True):
-        corrected = PairedT(None, None, None, 0, None, None)
-        if t.p is not None and p_holm is not None:
-            corrected = paired_t(list(values.values()), matching_level(t.p, p_holm, 1 - LEVEL))
+    for pair, values, t, p_holm, corrected in zip(pairs, by_seed, tests, holm(ps), intervals, strict=True):
         ratio = _ratio(*pair, list(values), metric, direction) if values else None
-        said = verdict(t.mean, p_holm, LEVEL)
-        found.append(Gain(*pair, values, t, p_holm, corrected.low, corrected.high, level, said, ratio))
+        said = verdict(t, corrected, LEVEL)
+        found.append(Gain(*pair, values, t, p_holm, corrected, family, LEVEL / max(1, family), said, ratio))
     return found
 
 

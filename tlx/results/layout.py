@@ -116,8 +116,7 @@ def _columns(table: Table, arrows: bool) -> list[tuple[str, str, Callable[[Mappi
         columns.append((name, SCORE, partial(_score, names=fields, marked=False, arrow=False)))
     held = {key for row in table.rows for key, value in row.items() if value is not None}
     if "gain" in held:
-        over = f"gain over {table.baseline}"
-        columns.append((over, GAIN, lambda row: interval(row["gain"], row["gain_low"], row["gain_high"])))
+        columns.append((gain_header(table), GAIN, gain))
         if "examples_low" in held:
             columns.append(("other examples", PLAIN, lambda row: bounds(row["examples_low"], row["examples_high"])))
         if not arrows:
@@ -189,16 +188,32 @@ def spread(mean: float | None, std: float | None, n: int, counts: Mapping[str, A
     return f"{text} [{', '.join(lacking)}]" if lacking else text
 
 
+def gain_header(table: Table) -> str:
+    """What the column of gains holds: over what, and which interval its brackets are."""
+    family = max((row["gain_family"] or 0 for row in table.rows), default=0)
+    brackets = "" if not family else " [95 %]" if family == 1 else " [corrected]"
+    return f"gain over {table.baseline}{brackets}"
+
+
+def gain(row: Mapping[str, Any]) -> str:
+    """The row's gain with the interval that belongs to its verdict."""
+    return interval(row["gain"], row["gain_low_holm"], row["gain_high_holm"])
+
+
 def interval(gain: float | None, low: float | None, high: float | None) -> str:
-    """`+0.107 [+0.052, +0.161]`; no brackets below two pairs."""
+    """`+0.107 [+0.052, +0.161]`; no brackets where there is no interval."""
     if gain is None or low is None or high is None:
         return number(gain, "+.3f")
-    return f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{gain:+.3f} {bounds(low, high)}"
 
 
 def bounds(low: float | None, high: float | None) -> str:
-    """`[+0.052, +0.161]`."""
-    return NONE if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"
+    """`[+0.052, +0.161]`; more digits where three would make an end 0 that is none, as +0.0002."""
+    return NONE if low is None or high is None else f"[{_end(low)}, {_end(high)}]"
+
+
+def _end(value: float) -> str:
+    return next((text for digits in range(3, 9) if float(text := f"{value:+.{digits}f}")), f"{value:+.3f}")
 
 
 def number(value: float | None, form: str) -> str:

@@ -11,7 +11,7 @@ from tlx.results.baseline import Partners, baselines
 from tlx.results.best import against_best
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
-from tlx.results.gains import Gain, gains
+from tlx.results.gains import LEVEL, Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
@@ -31,10 +31,14 @@ class Table:
     results, None where a thing does not exist:
 
     - mean, std, n of the first metric; further metrics M stand as `M.mean`, `M.std` and `M.n`;
-    - gain, gain_low, gain_high (95 % paired t interval), gain_n (pairs), gain_p (paired t test); gain_p_holm,
-      gain_low_holm, gain_high_holm (corrected over the table's gains, controls included) and the verdict that follows:
-      "helps", "hurts" or "no evidence"; detectable: the gain that so many seeds find in 80 % of studies, at Holm's
-      strictest level;
+    - gain; gain_low, gain_high: its paired t interval of coverage gain_coverage, 0.95, not corrected; gain_n (pairs),
+      gain_p (paired t test, not corrected);
+    - gain_p_holm, and gain_low_holm, gain_high_holm: the interval that belongs to the verdict, of coverage
+      gain_coverage_holm, which is that of its step in Holm's correction over the gain_family gains of the table,
+      controls included; and the verdict that follows from it: "helps", "hurts", "inconclusive after correction" (only
+      the uncorrected interval leaves out 0), "no evidence" or "cannot be judged" (all seeds gain the same);
+    - detectable: the gain that so many seeds find in 80 % of studies at Holm's strictest level, the uncertainty of the
+      spread included; None where it is more than there can be;
     - examples_low, examples_high: the gain's 95 % interval over draws of test examples, where these were asked for;
     - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
@@ -121,6 +125,9 @@ def build_table(
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
         row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
+    if caption.fraction(table_rows, direction):
+        for row in table_rows:  # no gain is over 100 points
+            row["detectable"] = row["detectable"] if (row["detectable"] or 0) <= 1 else None
     grid = span(table_rows, down, across, keys, reference) if down or across else None
     notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
@@ -169,6 +176,7 @@ def _row(
 
 def _gain_columns(gain: Gain | None) -> dict[str, Any]:
     t = gain.t if gain else PairedT(None, None, None, 0, None, None)
+    corrected = gain.corrected if gain else None
     detectable = None
     if gain and t.p is not None and t.std is not None:
         detectable = detectable_difference(t.std, t.n, gain.level)
@@ -176,11 +184,14 @@ def _gain_columns(gain: Gain | None) -> dict[str, Any]:
         "gain": t.mean,
         "gain_low": t.low,
         "gain_high": t.high,
+        "gain_coverage": None if t.low is None else 1 - LEVEL,
         "gain_n": t.n,
         "gain_p": t.p,
         "gain_p_holm": gain and gain.p_holm,
-        "gain_low_holm": gain and gain.low_holm,
-        "gain_high_holm": gain and gain.high_holm,
+        "gain_low_holm": corrected and corrected.low,
+        "gain_high_holm": corrected and corrected.high,
+        "gain_coverage_holm": corrected and corrected.coverage,
+        "gain_family": gain.family if gain and corrected else None,
         "verdict": gain and gain.verdict,
         "detectable": detectable,
         "transfer_ratio": gain and gain.transfer_ratio,

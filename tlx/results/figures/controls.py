@@ -9,7 +9,7 @@ from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings, named
 from tlx.results.gains import LEVEL, gains
-from tlx.results.statistics.verdict import OPEN
+from tlx.results.statistics.verdict import HELPS, HURTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ COLOUR = "#0072B2"
 
 
 class Controls(Figure):
-    """Rows: part, difference ("shuffled − scratch"), gain, low and high (95 % paired t interval), n, verdict."""
+    """Rows: part, difference ("shuffled − scratch"), gain, n, verdict, low and high (its interval)."""
 
     kind = "controls"
     title = "Where the gain comes from"
@@ -42,30 +42,38 @@ class Controls(Figure):
         members = [point.cell for point in findings.points]
         ignored = seed_names(members)
         panels = {point.cell.id: _panel(point.row, findings) for point in findings.points}
-        labels, pairs = [], []
+        table = {point.cell.id: point.row for point in findings.points}
+        labels, pairs, rows = [], [], []
         for part, strategy, without in PARTS:
             found = baselines(members, without, ignored).found
             for cell in members:
-                if cell.value("strategy") == strategy and cell.id in found:
-                    labels.append((part, f"{strategy} − {without}", panels[cell.id]))
+                if cell.value("strategy") != strategy or cell.id not in found:
+                    continue
+                label = {"panel": panels[cell.id], "part": part, "difference": f"{strategy} − {without}"}
+                own = table[cell.id]
+                if without == findings.table.baseline and own["gain"] is not None:  # the table has judged it already
+                    low, high = own["gain_low_holm"], own["gain_high_holm"]
+                    rows.append(_row(label, own["gain"], own["gain_n"], own["verdict"], low, high))
+                elif without != findings.table.baseline:
+                    labels.append(label)
                     pairs.append((cell, found[cell.id]))
-        rows: list[Row] = []
-        for (part, difference, panel), gain in zip(
-            labels, gains(pairs, findings.metric, findings.direction), strict=True
-        ):
-            if gain.t.mean is None:
-                continue
-            row = {"panel": panel, "part": part, "difference": difference, "gain": gain.t.mean, "n": gain.t.n}
-            row |= {"name": f"{part}: {difference}", "verdict": gain.verdict}
-            if gain.t.low is not None:
-                row |= {"low": gain.t.low, "high": gain.t.high}
-            rows.append(row)
+        judged = len(rows)
+        for label, gain in zip(labels, gains(pairs, findings.metric, findings.direction), strict=True):
+            if gain.t.mean is not None:
+                corrected = gain.corrected
+                low, high = (corrected.low, corrected.high) if corrected else (None, None)
+                rows.append(_row(label, gain.t.mean, gain.t.n, gain.verdict, low, high))
         if not rows:
             raise Absent("no control shares a seed with the strategy it belongs to: run them with the same seeds.")
-        corrected = f" after Holm's correction over the {len(rows)} of this figure" if len(rows) > 1 else ""
+        over = []
+        if judged:
+            over.append(f"the gains of the table for differences to {findings.table.baseline}")
+        if len(rows) > judged:
+            over.append(f"the {len(rows) - judged} of this figure for {'the others' if judged else 'all of them'}")
         notes = [
-            f"Gain in {findings.metric} over common seeds, with 95 % paired t intervals; filled: sure (p ≤ {LEVEL}"
-            f"{corrected}), hollow: not."
+            f"Gain in {findings.metric} over common seeds, with the paired t interval that belongs to the verdict; "
+            f"filled: sure (it leaves out 0, at {LEVEL} after Holm's correction over {' and over '.join(over)}), "
+            "hollow: not."
         ]
         if absent:
             notes.append(f"Not among the runs: {', '.join(absent)} (add strategy={','.join(absent)}).")
@@ -92,7 +100,7 @@ class Controls(Figure):
             marks.tip("part:N", "part"),
             marks.tip("difference:N", "difference"),
             marks.tip("gain:Q", "gain", "+.3f"),
-            marks.tip("low:Q", "95 % from", "+.3f"),
+            marks.tip("low:Q", "interval from", "+.3f"),
             marks.tip("high:Q", "to", "+.3f"),
             marks.tip("n:Q", "seeds"),
             marks.tip("verdict:N", "verdict"),
@@ -101,7 +109,7 @@ class Controls(Figure):
         bar = chart.mark_rule(strokeWidth=2, color=COLOUR).encode(x=alt.X("low:Q", **x), x2="high:Q")
         dot = chart.mark_point(size=80, opacity=1, color=COLOUR, fill=COLOUR, strokeWidth=2).encode(
             x="gain:Q",
-            fillOpacity=alt.condition(alt.datum.verdict == OPEN, alt.value(0), alt.value(1)),
+            fillOpacity=alt.condition(alt.datum.sure, alt.value(1), alt.value(0)),
             tooltip=tips,
         )
         return marks.layers(zero.encode(x=alt.datum(0)), bar, dot)
@@ -110,7 +118,7 @@ class Controls(Figure):
         for place, row in enumerate(rows):
             gain = row["gain"]
             error = [[gain - row.get("low", gain)], [row.get("high", gain) - gain]]
-            face = "white" if row["verdict"] == OPEN else COLOUR
+            face = COLOUR if row["sure"] else "white"
             axes.errorbar(
                 [gain], [place], xerr=error, fmt="o", color=COLOUR, mfc=face, markersize=5, capsize=2, elinewidth=1
             )
@@ -120,6 +128,12 @@ class Controls(Figure):
         low, high = picture.span("gain", "low", "high")
         axes.set_xlim(min(low, 0), max(high, 0))  # the same in all panels, as on the page
         axes.set_xlabel("gain")
+
+
+def _row(label: Row, gain: float, n: int, verdict: str | None, low: float | None, high: float | None) -> Row:
+    name = f"{label['part']}: {label['difference']}"
+    row = label | {"gain": gain, "n": n, "name": name, "verdict": verdict, "sure": verdict in (HELPS, HURTS)}
+    return row | ({} if low is None else {"low": low, "high": high})
 
 
 def _panel(row: Row, findings: Findings) -> str:

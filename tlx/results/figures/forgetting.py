@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Forgetting(Figure):
-    """Rows: series, forgetting, gain, low and high (its 95 % interval; absent for one seed), recovered (or absent)."""
+    """Rows: series, forgetting, gain, low and high (the verdict's interval, or absent), recovered (or absent)."""
 
     kind = "forgetting"
     title = "Forgetting against gain"
@@ -23,8 +23,8 @@ class Forgetting(Figure):
             if forgotten is None or gain is None:
                 continue
             row = {"panel": point.panel, "series": point.series, "forgetting": forgotten, "gain": gain}
-            if point.row["gain_low"] is not None:
-                row |= {"low": point.row["gain_low"], "high": point.row["gain_high"]}
+            if point.row["gain_low_holm"] is not None:
+                row |= {"low": point.row["gain_low_holm"], "high": point.row["gain_high_holm"]}
             if (recovered := point.mean(f"recovered/{findings.measure}")) is not None:
                 row["recovered"] = recovered
             rows.append(row)
@@ -32,7 +32,8 @@ class Forgetting(Figure):
             raise Absent(self._why(findings))
         notes = [
             f"Gain in {findings.metric} over {findings.table.baseline} against the source score lost (before − after). "
-            "Up and to the left is better; bars: 95 % paired t intervals."
+            "Up and to the left is better; bars: the paired t intervals that "
+            "belong to the verdicts of the table, corrected like those."
         ]
         series = [name for name in findings.series if any(row["series"] == name for row in rows)]
         return Picture(rows, notes, series, findings.table.baseline, "forgetting (source score lost)", "gain")
@@ -57,7 +58,7 @@ class Forgetting(Figure):
         tips = [
             marks.tip("series:N", "series"),
             marks.tip("gain:Q", "gain", "+.3f"),
-            marks.tip("low:Q", "95 % from", "+.3f"),
+            marks.tip("low:Q", "interval from", "+.3f"),
             marks.tip("high:Q", "to", "+.3f"),
             marks.tip("forgetting:Q", "forgetting", "+.3f"),
             marks.tip("recovered:Q", "a fresh probe recovers", ".3f"),

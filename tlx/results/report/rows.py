@@ -54,12 +54,12 @@ def page_table(findings: Findings) -> PageTable:
     why = "mean ± standard deviation over seeds (seeds); bold: the best of its kind, underlined: not told from it"
     add(findings.metric, why, scores, [row["mean"] for row in rows], standing)
     if "gain" in held:
-        gains = [layout.interval(row["gain"], row["gain_low"], row["gain_high"]) for row in rows]
-        why = "mean paired difference, positive is better [95 % t interval]"
-        add(f"gain over {table.baseline}", why, gains, [row["gain"] for row in rows])
+        gains = [layout.gain(row) for row in rows]
+        why = "mean paired difference, positive is better [interval that belongs to the verdict: see the caption]"
+        add(layout.gain_header(table), why, gains, [row["gain"] for row in rows])
         verdicts = [row["verdict"] or NONE for row in rows]
         kinds = [f"verdict {word.replace(' ', '-')}" for word in verdicts]
-        add("verdict", "of the Holm-corrected paired t test", verdicts, verdicts, kinds)
+        add("verdict", "by whether the interval leaves out 0", verdicts, verdicts, kinds)
     for name, header, why, write in (
         ("forgetting", "forgetting", "source score before minus after", lambda v: layout.number(v, "+.3f")),
         ("trainable_share", "trainable", "share of the parameters", layout.share),

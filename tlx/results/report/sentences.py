@@ -5,10 +5,18 @@ from typing import Any
 
 from tlx.results.controls import CONTROLS
 from tlx.results.findings import Findings, named
-from tlx.results.layout import interval
+from tlx.results.layout import gain
 from tlx.results.naming import written
+from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, OPEN, UNJUDGED
 
 FEW = 3  # names that a sentence lists
+VERDICTS = {  # a verdict, and what one row and several rows are said to do
+    HELPS: ("helps", "help"),
+    HURTS: ("hurts", "hurt"),
+    AFTER: ("is inconclusive after correction", "are inconclusive after correction"),
+    OPEN: ("shows no evidence", "show no evidence"),
+    UNJUDGED: ("cannot be judged by the spread of its seeds", "cannot be judged by the spread of their seeds"),
+}
 
 
 def question(findings: Findings) -> str:
@@ -46,12 +54,15 @@ def verdict(findings: Findings) -> str:
             f"One seed cannot tell: the largest gain over {baseline} is {best['gain']:+.3f} ({_name(best, findings)}), "
             "and nobody knows how much of it is luck. Add seed=0,1,2,3,4."
         )
-    counts = {word: [row for row in compared if row["verdict"] == word] for word in ("helps", "hurts", "no evidence")}
+    counts = {word: [row for row in compared if row["verdict"] == word] for word in VERDICTS}
     if not counts["helps"] and not counts["hurts"]:
         number = _rows(len(compared))
         head = f"No evidence either way: none of {number} differs from {baseline} beyond the noise of the seeds"
+        for word in (AFTER, UNJUDGED):
+            if found := counts[word]:
+                head += f"; {len(found)} {VERDICTS[word][len(found) > 1]}"
     else:
-        parts = [f"{len(found)} {_verb(word, len(found))}" for word, found in counts.items() if found]
+        parts = [f"{len(found)} {VERDICTS[word][len(found) > 1]}" for word, found in counts.items() if found]
         head = f"Of {_rows(len(compared))} compared with {baseline}, {', '.join(parts)}"
     best = max(counts["helps"] or compared, key=lambda row: row["gain"])
     said = f"{head}. Largest gain{' that is sure' if counts['helps'] else ''}: {_gain(best, findings)}"
@@ -66,19 +77,12 @@ def _transfers(row: dict[str, Any], baseline: str) -> bool:
 
 
 def _gain(row: dict[str, Any], findings: Findings) -> str:
-    return f"{interval(row['gain'], row['gain_low'], row['gain_high'])} ({_name(row, findings)})"
+    return f"{gain(row)} ({_name(row, findings)})"
 
 
 def _name(row: dict[str, Any], findings: Findings) -> str:
     keys = [findings.series_key, *(key for key in findings.varying if key != findings.series_key)]
     return ", ".join(named(key, row[key]) for key in keys)
-
-
-def _verb(word: str, number: int) -> str:
-    """`1 helps`, `2 help`, `2 show no evidence`."""
-    if word == "no evidence":
-        return "shows no evidence" if number == 1 else "show no evidence"
-    return word if number == 1 else word.removesuffix("s")
 
 
 def _rows(number: int) -> str:

@@ -27,7 +27,8 @@ def crossing(distances: Mapping[float, Mapping[Any, float]], level: float = 0.95
 
     Between two sizes the distance of each seed is taken to be linear in the logarithm of the labels. The interval holds
     the sizes up to which the paired t interval of the distances is not wholly below zero (`low`) and from which it is
-    not partly below zero (`high`): the labels at which a test would not tell the curve from its goal.
+    not partly below zero (`high`): the labels at which a test would not tell the curve from its goal. There is none
+    where the seeds' distances to the goal are the same everywhere: curves without noise say nothing of its size.
 
     Args:
         distances: labels → seed → score − goal, positive = better; seeds that some size lacks are left out.
@@ -37,13 +38,16 @@ def crossing(distances: Mapping[float, Mapping[Any, float]], level: float = 0.95
     seeds = sorted(set.intersection(*(set(distances[size]) for size in sizes)), key=str) if sizes else []
     if not seeds:
         return Crossing(None, None, None, False, 0)
+    noisy = False
     reached: list[float | None] = [None, None, None]  # by the mean, the upper bound, the lower bound
     for labels, values in _along(sizes, [[distances[size][seed] for seed in seeds] for size in sizes]):
         t = paired_t(values, level)
-        for i, bound in enumerate((t.mean, t.high, t.low)):
+        noisy = noisy or t.p is not None
+        still = len(seeds) > 1 and t.p is None
+        for i, bound in enumerate((t.mean, t.mean if still else t.high, t.mean if still else t.low)):
             if reached[i] is None and bound is not None and bound >= 0:
                 reached[i] = labels
-    labels_, low, high = reached
+    labels_, low, high = reached if noisy else (reached[0], None, None)
     return Crossing(labels_, low, high, labels_ == sizes[0], len(seeds))
 
 

@@ -20,12 +20,3 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, (len(tested) - rank) * p))
         adjusted[place] = highest
     return adjusted
-
-
-def matching_level(p: float, adjusted: float, level: float = 0.95) -> float:
-    """The coverage at which the t interval of a comparison leaves out 0 exactly when its adjusted p allows to.
-
-    1 − (1 − level) · p / adjusted: for the smallest of m it is Bonferroni's 1 − (1 − level)/m. So the interval and the
-    verdict say the same; taken together the intervals are not simultaneous ones.
-    """
-    return 1 - (1 - level) * (p / adjusted if adjusted > 0 else 1.0)

@@ -6,17 +6,19 @@ Only Student's distribution needs scipy, and only `scipy.special` (a quarter of 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import sqrt
+from statistics import median
 from typing import Any, NamedTuple
 
 from tlx.results.statistics.spread import mean_std
 
 DIRECTIONS = ("higher", "lower")
+ROUNDING = 1e-6  # of the largest score: what the single precision of older records can have added to a difference
 
 
 class PairedT(NamedTuple):
     """A mean paired difference, positive = better, with its t interval, number of pairs, deviation and two-sided p.
 
-    mean is None without a pair; low, high and std below two pairs; p there and where the differences do not vary.
+    mean is None without a pair, std below two pairs; low, high and p there and where the differences do not vary.
     """
 
     mean: float | None
@@ -30,6 +32,8 @@ class PairedT(NamedTuple):
 def differences(scores: Mapping[Any, float], baseline: Mapping[Any, float], direction: str) -> dict[Any, float]:
     """Seed → score − baseline (baseline − score where lower is better) over the seeds that both sides have.
 
+    Differences that are equal up to rounding are made equal (see `settled`).
+
     Args:
         scores: seed → score, shape (m,).
         baseline: seed → score of the baseline, shape (k,).
@@ -38,14 +42,37 @@ def differences(scores: Mapping[Any, float], baseline: Mapping[Any, float], dire
     if direction not in DIRECTIONS:
         raise ValueError(f"direction is 'higher' or 'lower', not {direction!r}")
     sign = 1.0 if direction == "higher" else -1.0
-    return {seed: sign * (score - baseline[seed]) for seed, score in scores.items() if seed in baseline}
+    found = {seed: sign * (score - baseline[seed]) for seed, score in scores.items() if seed in baseline}
+    largest = max((max(abs(scores[seed]), abs(baseline[seed])) for seed in found), default=0.0)
+    return settled(found, ROUNDING * largest)
+
+
+def settled(values: Mapping[Any, float], reach: float) -> dict[Any, float]:
+    """The values, those that lie within `reach` of each other made equal to their median, and to 0 when that is near.
+
+    Scores that are counts over counts differ by multiples of 1/examples; what single precision leaves of three equal
+    differences is a spread of 1e-8, against which a t test would find any gain sure.
+    """
+    groups: list[list[Any]] = []
+    for seed in sorted(values, key=lambda seed: values[seed]):
+        if groups and values[seed] - values[groups[-1][-1]] <= reach:
+            groups[-1].append(seed)
+        else:
+            groups.append([seed])
+    same: dict[Any, float] = {}
+    for group in groups:
+        near = any(abs(values[seed]) <= reach for seed in group)
+        value = 0.0 if near else median(values[seed] for seed in group)
+        same |= dict.fromkeys(group, value)
+    return {seed: same[seed] for seed in values}
 
 
 def paired_t(values: Sequence[float], level: float = 0.95) -> PairedT:
     """Interval mean ± t(level, n − 1) · std / sqrt(n) and p = P(|T| ≥ |mean| · sqrt(n) / std), T ~ t(n − 1).
 
     This is Student's paired test; it takes the differences to be normal, which at n = 5 nothing can check. Differences
-    that are all the same have no noise to compare their mean with: p is None, not 0.
+    that are all the same have no noise to compare their mean with: p is None, not 0, and an interval without width,
+    which would claim to know the gain exactly, is none.
 
     Args:
         values: the paired differences, shape (n,).
@@ -54,8 +81,10 @@ def paired_t(values: Sequence[float], level: float = 0.95) -> PairedT:
     mean, std, n = mean_std(values)
     if mean is None or std is None:
         return PairedT(mean, None, None, n, None, None)
+    if still(values):
+        return PairedT(mean, None, None, n, 0.0, None)
     half = t_quantile(level, n - 1) * std / sqrt(n)
-    return PairedT(mean, mean - half, mean + half, n, std, None if still(values) else t_p(mean * sqrt(n) / std, n - 1))
+    return PairedT(mean, mean - half, mean + half, n, std, t_p(mean * sqrt(n) / std, n - 1))
 
 
 def paired_gain(
