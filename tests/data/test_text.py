@@ -97,7 +97,7 @@ def test_tokenizers_that_do_not_serve_are_refused() -> None:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_batches_are_padded_to_the_longest_on_the_tokenizers_side(side: str) -> None:
+def test_batches_are_padded_to_the_longest_on_the_right_whatever_the_tokenizers_side(side: str) -> None:
     preprocessing = TextPreprocessing(wordpiece(padding_side=side), 8)
     examples = [preprocessing.encode(t) for t in ("the cat sat on", ("a", "dog"), "")]
     batch = preprocessing.collate(examples)
@@ -106,7 +106,7 @@ def test_batches_are_padded_to_the_longest_on_the_tokenizers_side(side: str) -> 
     for row, example in enumerate(examples):
         real = batch["attention_mask"][row].bool()
         assert real.sum() == len(example["input_ids"])
-        assert real[0 if side == "right" else -1]
+        assert real[: int(real.sum())].all()
         for name, values in example.items():
             assert batch[name][row][real].tolist() == values
             assert (batch[name][row][~real] == 0).all()
@@ -135,11 +135,12 @@ def test_the_key_follows_all_that_changes_the_output() -> None:
     same.encode("the cat sat on the mat on the mat")  # leaves its truncation behind in the tokenizer
     others = [
         TextPreprocessing(wordpiece(), 9),
-        TextPreprocessing(wordpiece(padding_side="left"), 8),
+        TextPreprocessing(wordpiece(truncation_side="left"), 8),
         TextPreprocessing(wordpiece([*CORPUS, "more words"]), 8),
         TextPreprocessing(wordpiece(mask_token="[MASK]"), 8),
     ]
     assert before == same.key() == TextPreprocessing(wordpiece(), 8).key()
+    assert before == TextPreprocessing(wordpiece(padding_side="left"), 8).key(), "it is padded on the right"
     assert len({before, *(o.key() for o in others)}) == 5
 
 

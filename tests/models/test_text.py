@@ -121,8 +121,28 @@ def test_weights_without_their_tokenizer_are_refused(folder):
             build({}, source=source)
 
 
+def test_a_tokenizer_with_more_tokens_than_the_network_has_embeddings_is_refused(folder):
+    tokenizer = train_tokenizer(TEXTS, 300)
+    known = len(tokenizer)
+    build({}, source=folder)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(7)])
+    tokenizer.save_pretrained(folder)
+    message = (
+        rf"has {known + 7} tokens, the network's embedding {known} rows: .*<extra0> \({known}\), .* and 2 more.*resize"
+    )
+    with pytest.raises(UserError, match=message):
+        build({}, source=folder)
+
+
+def test_networks_that_are_no_text_encoders_are_refused_in_words():
+    with pytest.raises(UserError, match="'perceiver' network states no hidden_size"):
+        build({"model_type": "perceiver"}, layer_groups=[["all", ".*"]])
+    with pytest.raises(UserError, match=r"'xmod' network cannot be used as a text encoder.*nput language unknown"):
+        build({"model_type": "xmod", **SIZES}, layer_groups=[["all", ".*"]])
+
+
 def test_weights_of_another_vocabulary_are_refused(folder):
-    backbone = build({"vocab_size": 999}, source=folder)
+    backbone = build({"vocab_size": 999}, source=folder)  # larger than the tokenizer's, as many are
     with pytest.raises(
         UserError, match=r"of another shape.*word_embeddings.*\(\d+, 16\) in the file, \(999, 16\) here"
     ):

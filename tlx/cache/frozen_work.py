@@ -156,11 +156,14 @@ class FrozenWork:
             return {}
         example = data.examples[int(data.lengths.argmin())]
         found = {}
+        in_parts = getattr(getattr(self.module, "backbone", None), "reads_padding", False)
         with self._at_rest():
             batch = self._batch(data, [example, example])
             for depth in wanted:
                 boundary = find_boundary(self.module, self.plan.groups, depth, batch, self.module)
-                if boundary is None:
+                if boundary is not None and boundary.entry != "task" and in_parts:
+                    self.reasons.append("the network reads padding, so texts of one length at a time")
+                elif boundary is None:
                     self.reasons.append(f"what enters at depth {depth} does not come from frozen layers alone")
                 elif self._worth(boundary, batch):
                     found[depth] = boundary

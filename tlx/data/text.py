@@ -50,7 +50,7 @@ class TextPreprocessing:
         self._kept = {i for i in tokenizer.all_special_ids if i != content or i in roles}
 
     def key(self) -> str:
-        """Hash of the tokenizer's whole state, its special tokens and sides, and `max_length`."""
+        """Hash of the tokenizer's whole state, its special tokens, the sides of padding and cut, and `max_length`."""
         return self._key
 
     @cached_property
@@ -61,7 +61,7 @@ class TextPreprocessing:
         parts = {
             "backend": state,
             "special": {k: str(v) for k, v in self.tokenizer.special_tokens_map.items()},
-            "sides": [self.tokenizer.padding_side, self.tokenizer.truncation_side],
+            "sides": ["right", self.tokenizer.truncation_side],
             "inputs": list(self.tokenizer.model_input_names),
             "pad": [self.pad_id, self.tokenizer.pad_token_type_id],
             "max_length": self.max_length,
@@ -117,17 +117,20 @@ class TextPreprocessing:
         }
 
     def collate(self, examples: Sequence[Encoded]) -> dict[str, Tensor]:
-        """`input_ids`, `attention_mask` (1 = real token), `token_type_ids` if any: (B, T) int64, T = the longest."""
+        """`input_ids`, `attention_mask` (1 = real token), `token_type_ids` if any: (B, T) int64, T = the longest.
+
+        Padding stands on the right, whatever the tokenizer's side: on the left it would move the positions of what
+        follows it. (Tokenizers pad on the left so that a decoder can write on where the text ends.)
+        """
         width = max(map(self.length, examples))
         fills = {"input_ids": self.pad_id, "token_type_ids": self.tokenizer.pad_token_type_id}
         batch = {name: torch.full((len(examples), width), fills[name]) for name in examples[0]}
         batch["attention_mask"] = torch.zeros(len(examples), width, dtype=torch.int64)
         for row, example in enumerate(examples):
             count = self.length(example)
-            place = slice(width - count, width) if self.tokenizer.padding_side == "left" else slice(count)
             for name, values in example.items():
-                batch[name][row, place] = torch.tensor(values)
-            batch["attention_mask"][row, place] = 1
+                batch[name][row, :count] = torch.tensor(values)
+            batch["attention_mask"][row, :count] = 1
         return batch
 
     def _check_room(self, pair: bool) -> None:

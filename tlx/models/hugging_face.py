@@ -1,5 +1,6 @@
 """Building transformers networks from a folder or from a yaml, and reading their checkpoints."""
 
+import inspect
 import pickle
 from copy import deepcopy
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig
 from transformers.utils import logging as hf_logging
 
-from tlx.errors import UserError, unknown
+from tlx.errors import UserError, one_line, unknown
 from tlx.models.backbone import folder_of
 from tlx.models.dropout import ATTENTION, with_cheap_dropout
 from tlx.models.weights import read_state_dict
@@ -62,20 +63,49 @@ def build_network(config: PretrainedConfig) -> nn.Module:
     if config.is_encoder_decoder:
         # Whole models are built before the encoder is taken; a decoder of one layer keeps that cheap.
         config.num_decoder_layers = config.decoder_layers = 1
-    model = AutoModel.from_config(config, attn_implementation=ATTENTION if _has_sdpa(config) else None)
+    if len(_classes(config)) > 1:  # transformers chooses among them by a list that it leaves None
+        config.architectures = config.architectures or []
+    try:
+        model = AutoModel.from_config(config, attn_implementation=ATTENTION if _has_sdpa(config) else None)
+    except (ValueError, ImportError, KeyError) as error:
+        raise UserError(f"no '{config.model_type}' network can be built: {one_line(error)}") from error
     return with_cheap_dropout(_trunk(model))
 
 
+def hidden_size(config: PretrainedConfig) -> int:
+    """Width of the last hidden states.
+
+    Raises:
+        UserError: the architecture has no such number: it puts several networks together, or is no encoder.
+    """
+    size = getattr(config, "hidden_size", None)
+    if not isinstance(size, int):
+        raise UserError(
+            f"a '{config.model_type}' network states no hidden_size: it is no single encoder. Name one of its parts, "
+            "or describe it with model._target_=tlx.models.module.ModuleBackbone."
+        )
+    return size
+
+
 def _has_sdpa(config: PretrainedConfig) -> bool:
-    return config.model_type not in ("wavlm",)
+    """Whether the architecture's class says that its attention can be any that torch's fused one can stand for."""
+    kinds = _classes(config)
+    return bool(kinds) and all(kind._supports_sdpa and kind._can_set_attn_implementation() for kind in kinds)
+
+
+def _classes(config: PretrainedConfig) -> tuple[Any, ...]:
+    """The classes that AutoModel has for a configuration: one, none, or several."""
+    found: Any = MODEL_MAPPING.get(type(config), ())
+    return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
 def _trunk(model: Any) -> nn.Module:
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
-    # Features are pooled by tlx; BERT's pooler would be a stray, untrained layer.
+    # Features are pooled by tlx; BERT's pooler would be a stray, untrained layer. Some networks can't be without one.
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        optional = "add_pooling_layer" in inspect.signature(type(model).__init__).parameters
+        model.pooler = None if optional else nn.Identity()
     return model
 
 

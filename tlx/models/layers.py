@@ -46,6 +46,26 @@ ANATOMY: dict[str, Anatomy] = {
     "electra": _BERT._replace(
         layers=(("embeddings", r"embeddings(?:_project)?\."), ("layer", r"encoder\.layer\.(\d+)\."))
     ),
+    "camembert": _BERT,
+    # Relative positions are shared by all layers, and the convolution joins the first of them.
+    "deberta": Anatomy(
+        (("embeddings", r"embeddings\.|encoder\.rel_embeddings\."), ("layer", r"encoder\.layer\.(\d+)\.")),
+        r".*attention\.self\.in_proj",
+    ),
+    "deberta-v2": Anatomy(
+        (
+            ("embeddings", r"embeddings\.|encoder\.(?:rel_embeddings|LayerNorm|conv)\."),
+            ("layer", r"encoder\.layer\.(\d+)\."),
+        ),
+        r".*attention\.self\.(query_proj|value_proj)",
+    ),
+    "mpnet": Anatomy(
+        (
+            ("embeddings", r"embeddings\.|encoder\.relative_attention_bias\."),
+            ("layer", r"encoder\.layer\.(\d+)\."),
+        ),
+        r".*attention\.attn\.(q|v)",
+    ),
     "distilbert": Anatomy(
         (("embeddings", r"embeddings\."), ("layer", r"transformer\.layer\.(\d+)\.")), r".*attention\.(q_lin|v_lin)"
     ),

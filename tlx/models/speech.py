@@ -10,7 +10,7 @@ from torch import Tensor
 from tlx.data.audio import AudioPreprocessing
 from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone, folder_of
-from tlx.models.hugging_face import build_config, build_network, read_pretrained
+from tlx.models.hugging_face import build_config, build_network, hidden_size, read_pretrained
 from tlx.models.layers import anatomy
 from tlx.models.weights import read_json
 
@@ -39,7 +39,7 @@ class SpeechBackbone(Backbone):
         super().__init__()
         settings = build_config(source, config)
         self.network = build_network(settings)
-        self.feature_dim = int(settings.hidden_size)
+        self.feature_dim = hidden_size(settings)
         saved = read_json(folder_of(source) / "preprocessor_config.json") if source else {}
         extractor = None
         if settings.model_type == "whisper":

@@ -1,6 +1,7 @@
 """Tokenizers: from a folder, or a byte-pair vocabulary trained on a data set's own texts."""
 
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -31,6 +32,27 @@ def load_tokenizer(source: Path) -> PreTrainedTokenizerFast:
     if not isinstance(found, PreTrainedTokenizerFast):
         raise UserError(f"the tokenizer in {folder} is no fast one: save it again so that tokenizer.json exists.")
     return found
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerFast, network: Any) -> None:
+    """Check that the network has an embedding for every token.
+
+    Raises:
+        UserError: it has not, as where tokens were added to the tokenizer alone.
+    """
+    try:
+        rows = len(network.get_input_embeddings().weight)
+    except (NotImplementedError, AttributeError):  # no table with a row for each token
+        return
+    without = sorted((i, token) for token, i in tokenizer.get_vocab().items() if i >= rows)
+    if without:
+        shown = ", ".join(f"{token} ({i})" for i, token in without[:5])
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, the network's embedding {rows} rows: there is none for {shown}"
+            + (f" and {len(without) - 5} more" if len(without) > 5 else "")
+            + ". Call model.resize_token_embeddings(len(tokenizer)) and save the model again, or use the tokenizer "
+            "that belongs to it."
+        )
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
