@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from tlx.cache.frozen_work import FrozenWork
-from tlx.callbacks.phases import phase_starts
+from tlx.callbacks.phases import PhaseSchedule, phase_starts
 from tlx.distributed import broadcast_buffers
 from tlx.models.backbone import Backbone
 from tlx.modes import in_eval_mode
@@ -86,15 +86,26 @@ class TransferModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         assert self.plan is not None
         optimizer = self.make_optimizer(self.plan.optimizer_groups(self, self.lr, self.weight_decay))
-        starts, total = phase_starts(self.trainer, self.plan)
+        planned, total = phase_starts(self.trainer, self.plan)
         factors = [phase.lr_factor for phase in self.plan.phases]
+        schedules = [c for c in self.trainer.callbacks if isinstance(c, PhaseSchedule)]  # type: ignore[attr-defined]
 
         def factor(step: int) -> float:
+            starts = next((s.starts for s in schedules if s.starts), planned)  # some may have been moved
             phase = max(i for i, start in enumerate(starts) if start <= step)
             return self.schedule(step, total) * factors[phase]
 
         scheduler = LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def phases_moved(self) -> None:
+        """Give the next optimiser step the rates of the phase in which it is now."""
+        scheduler = self.lr_schedulers()
+        assert isinstance(scheduler, LambdaLR)
+        rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        for group, base, factor in rates:
+            group["lr"] = base * factor(scheduler.last_epoch)
+        scheduler._last_lr = [group["lr"] for group in scheduler.optimizer.param_groups]
 
     def configure_gradient_clipping(
         self,

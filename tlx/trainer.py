@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import EarlyStopping
 
 from tlx import budget
 from tlx.cache.follow_phases import FollowPhases
 from tlx.cache.frozen_work import FrozenWork
 from tlx.callbacks.divergence import StopOnDivergence
 from tlx.callbacks.mixout import Mixout
+from tlx.callbacks.patience import Patience
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BestWeights, SafeCheckpointIO
 from tlx.distributed import Averaged, Ranked
@@ -45,7 +45,7 @@ def make_trainer(
         BestWeights(folder / "checkpoints", monitor, mode),
     ]
     if patience := budget.patience(config):
-        parts.append(EarlyStopping(monitor, mode=mode, patience=patience))
+        parts.append(Patience(schedule, monitor, mode, patience))
     if config["strategy"]["mixout"]:
         parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
     return L.Trainer(

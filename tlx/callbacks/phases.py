@@ -49,9 +49,9 @@ class PhaseSchedule(L.Callback):
     where they were before it.
 
     The optimiser holds every group from step 0, so a phase change never touches it: what is frozen has no gradient and
-    is passed over. The phase follows from the optimiser step (see `tlx.callbacks.timetable` for where it cannot), so a
-    resumed run is in the right one; and where a training goes on for longer than was planned at first, its phases begin
-    when they would have, and none begins twice.
+    is passed over. The phase follows from the optimiser step (see `tlx.callbacks.timetable` for where it cannot) and
+    `starts`; checkpoints hold the starts that `advance` has moved, so a resumed run is in the right phase. Where a
+    training goes on for longer than was planned at first, its phases begin when they would have, and none begins twice.
 
     A module that carries its own plan applies the phases' `lr_factor` itself. For any other, they multiply the learning
     rates during each optimiser step, and the modes of its containers are those of `tlx.layer_groups.by_parameters`.
@@ -71,6 +71,7 @@ class PhaseSchedule(L.Callback):
         self.starts: list[int] = []
         self.unit = STEPS  # what `starts` are counted in
         self.phase = -1
+        self._moved = False  # `starts` are not as planned
         self._frozen: list[nn.Module] = []
         self._hooks: list[RemovableHandle] = []
         self._before: tuple[dict[nn.Parameter, bool], dict[nn.Module, bool]] = {}, {}
@@ -122,6 +123,23 @@ class PhaseSchedule(L.Callback):
         if batch_idx == 0 and not self._own:
             self._check_gradients(pl_module)
 
+    def advance(self, trainer: L.Trainer, module: L.LightningModule) -> bool:
+        """Let the next phase begin with the next optimiser step, if it has not yet; whether there is one.
+
+        The phases after it keep their lengths and so begin as much earlier, but for the last, which takes what is left:
+        the training, and a schedule of learning rates over its steps, are as long as they were. A module whose rates
+        depend on the phase has a method `phases_moved`, which is called.
+        """
+        following = self.phase + 1
+        if following == len(self.starts):
+            return False
+        earlier = max(0, self.starts[following] - position(trainer, self.unit))
+        self.starts[following:] = [start - earlier for start in self.starts[following:]]
+        self._moved = True
+        if callable(moved := getattr(module, "phases_moved", None)):
+            moved()
+        return True
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         check_in_step(pl_module, self._current_plan)
         plan = self._current_plan
@@ -146,12 +164,13 @@ class PhaseSchedule(L.Callback):
         self._restore()  # Lightning's tuner leaves a fit in the middle
 
     def state_dict(self) -> dict[str, Any]:
-        """The times of the phases, where the module does not carry its plan (and computes them itself)."""
-        if self._own or self.plan is None:
+        """The times of the phases; nothing where a module that carries its plan can compute them itself."""
+        if self.plan is None or (self._own and not self._moved):
             return {}
         return {
             "phase": self.phase,
-            "starts": self.starts,
+            "starts": list(self.starts),
+            "moved": self._moved,
             "unit": self.unit,
             "phases": as_lists(self.plan.phases),
         }
@@ -163,13 +182,14 @@ class PhaseSchedule(L.Callback):
         """The times of the phases: those of the training that goes on, if one does."""
         goes_on = trainer.fit_loop.epoch_loop.batch_progress.total.ready > 0
         begun, self._loaded = self._loaded or (self._begun if goes_on else None), None
-        if begun and not self._own:
+        if begun:
             if begun["phases"] == as_lists(self._current_plan.phases):
                 self.starts, self.unit, self.phase = list(begun["starts"]), begun["unit"], begun["phase"]
+                self._moved = begun["moved"]
                 return
             log.warning("the training began with other phases; from here on those of this callback count.")
         times = timetable(trainer, self._current_plan)
-        self.starts, self.unit, self.phase = times.starts, times.unit, -1
+        self.starts, self.unit, self.phase, self._moved = times.starts, times.unit, -1, False
 
     def _phase_at(self, place: int) -> int:
         # A phase that has begun is not left again: with other batches a place may come twice.
