@@ -202,8 +202,10 @@ def test_a_published_order_that_five_seeds_invert_is_not_distinguishable(study) 
     }
     assert found["a"]["verdict"] == found["b"]["verdict"] == "helps"
     table = build_table(collect(study.folder))
-    assert "Not distinguishable from the best of the same model, data set and size (paired t tests" in table.caption
-    assert "(paired t tests with Holm's correction): b from a." in table.caption
+    assert (
+        "Not distinguishable from the best of the same model, data set and size (multiple comparisons" in table.caption
+    )
+    assert "no row that is as good as the best is called worse): b from a." in table.caption
     latex = render(table, "latex")
     assert r"\textbf{0.913}" in latex and r"\underline{0.907}" in latex and r"\underline{0.700}" not in latex
     grid = render(build_table(collect(study.folder), rows="strategy"), "latex")
@@ -228,6 +230,30 @@ def test_the_best_and_its_baseline_are_judged_once(study) -> None:
     found = rows(study)
     assert (found["full"]["verdict"], found["full"]["against_best"]) == ("helps", "best")
     assert found["scratch"]["against_best"] == "worse"
+
+
+def test_what_the_gains_leave_open_no_other_test_decides(study) -> None:
+    """Among 11 gains that of `full` is inconclusive; alone, against the best, it would pass."""
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.05, 0.02, 0.10, 0.02, 0.06)
+    for place in range(10):
+        study.runs(f"c{place}", [0.3 + 0.02 * place, 0.7, 0.9, 0.5, 0.6], dataset=f"set{place}")
+        study.runs("scratch", [0.5, 0.6, 0.8, 0.5, 0.4], dataset=f"set{place}")
+    found = {(row["strategy"], row["dataset"]): row for row in build_table(collect(study.folder)).rows}
+    assert found["full", "digits"]["verdict"] == "inconclusive after correction"
+    assert found["scratch", "digits"]["against_best"] == "not distinguishable"
+
+
+def test_without_gains_all_pairs_are_compared(study) -> None:
+    study.runs("scratch", BASE)
+    shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)
+    shifted(study, "lora", 0.09, 0.11, 0.10, 0.10, 0.12)
+    found = rows(study, baseline="none")
+    assert [found[name]["against_best"] for name in ("full", "lora", "scratch")] == [
+        "best",
+        "not distinguishable",
+        "worse",
+    ]
 
 
 def test_the_best_by_its_direction_and_nothing_to_compare_with(study) -> None:

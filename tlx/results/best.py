@@ -2,12 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from tlx.results.baseline import seeds_apart
 from tlx.results.cells import Cell, look
-from tlx.results.gains import LEVEL, Gain, gains
+from tlx.results.gains import LEVEL, Gain
 from tlx.results.statistics import mean_std
+from tlx.results.statistics.best import candidates, told_from_best
 from tlx.results.statistics.verdict import HELPS, HURTS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 GROUP = ("model", "dataset", "train_size")  # rows of the same stand for the same question
 BEST, WORSE, UNDECIDED = "best", "worse", "not distinguishable"
@@ -16,14 +20,15 @@ BEST, WORSE, UNDECIDED = "best", "worse", "not distinguishable"
 def against_best(
     cells: Sequence[Cell], metric: str, direction: str | None, over_baseline: Mapping[str, Gain] | None = None
 ) -> dict[str, str]:
-    """By the cell's id: "best", or "worse" or "not distinguishable" of the others with the same model, data and size.
+    """By the cell's id: "best" for the best mean of each model, data set and size; for the others "worse" where another
+    row is better than it for sure, else "not distinguishable".
 
-    A cell is worse when the paired t test against the best has p ≤ 0.05 after Holm's correction over all such tests of
-    the table. The best one was picked by the same scores, which makes "worse" a little too easy and "not
-    distinguishable" a safe thing to say. Cells that are alone, or share no seed and split with the best, have no entry.
+    That is decided by multiple comparisons with the best (`tlx.results.statistics.best`): paired by seeds, with one
+    error rate of 5 % over all groups. Cells that are alone, or share no seed or not the split with the best mean,
+    have no entry.
 
     Args:
-        over_baseline: the table's gains by the cell's id. What they say of the best and its baseline is not tested a
+        over_baseline: the table's gains by the cell's id. What they say of a cell and its baseline is not tested a
             second time, with another correction, so that one table does not say "helps" and "not distinguishable".
     """
     if direction is None:
@@ -33,29 +38,71 @@ def against_best(
         if cell.scores(metric):
             groups[look(cell, GROUP)].append(cell)
     sign = 1 if direction == "higher" else -1
+    several = [group for group in groups.values() if len(group) > 1]
+    gains = over_baseline or {}
+    asked = []
+    related = []
+    for group in several:
+        scores, comparable = _scores(group, metric, sign), _comparable(group)
+        related.append(comparable)
+        asked.append(candidates(scores, comparable & ~_judged(group, gains)))
     found: dict[str, str] = {}
-    pairs = []
-    for group in groups.values():
-        if len(group) > 1:
-            best = max(group, key=lambda cell: sign * (mean_std(list(cell.scores(metric).values())).mean or 0.0))
-            found[best.id] = BEST
-            for cell in group:
-                said = _said(best, cell, over_baseline or {})
-                if said:
-                    found[cell.id] = said
-                elif cell is not best and not seeds_apart(best, cell):
-                    pairs.append((best, cell))
-    for gain in gains(pairs, metric, direction):
-        if gain.by_seed:
-            sure = gain.p_holm is not None and gain.p_holm <= LEVEL and (gain.t.mean or 0.0) > 0
-            found[gain.partner.id] = WORSE if sure else UNDECIDED
+    for group, together, worse in zip(several, related, told_from_best(asked, LEVEL), strict=True):
+        best = max(group, key=lambda cell: sign * (mean_std(list(cell.scores(metric).values())).mean or 0.0))
+        top = group.index(best)
+        seeds = [cell.scores(metric).keys() for cell in group]
+        lost = _lost(group, gains)
+        for place, (cell, sure) in enumerate(zip(group, worse, strict=True)):
+            if together[place, top] and seeds[place] & seeds[top]:
+                found[cell.id] = WORSE if sure or cell.id in lost else UNDECIDED
+        found[best.id] = BEST
     return found
 
 
-def _said(best: Cell, cell: Cell, over_baseline: Mapping[str, Gain]) -> str | None:
-    """What the gain over the baseline says of the two, one of them being the baseline of the other."""
-    for one, other, word in ((best, cell, HELPS), (cell, best, HURTS)):
-        gain = over_baseline.get(one.id)
-        if gain is not None and gain.partner.id == other.id and gain.by_seed:
-            return WORSE if gain.verdict == word else UNDECIDED
-    return None
+def _scores(group: Sequence[Cell], metric: str, sign: int) -> "np.ndarray":
+    """Shape (cells, seeds), larger = better, NaN where a cell lacks the seed."""
+    import numpy as np
+
+    seeds = {seed: place for place, seed in enumerate(dict.fromkeys(s for cell in group for s in cell.scores(metric)))}
+    found = np.full((len(group), len(seeds)), np.nan)
+    for row, cell in zip(found, group, strict=True):
+        for seed, score in cell.scores(metric).items():
+            row[seeds[seed]] = sign * score
+    return found
+
+
+def _comparable(group: Sequence[Cell]) -> "np.ndarray":
+    """Shape (cells, cells): whether two saw the same examples in each common seed, as far as the records say."""
+    import numpy as np
+
+    seeds = {seed: place for place, seed in enumerate(dict.fromkeys(s for cell in group for s in cell.splits))}
+    names = {name: code for code, name in enumerate(dict.fromkeys(n for cell in group for n in cell.splits.values()))}
+    codes = np.full((len(group), len(seeds)), -1)
+    for row, cell in zip(codes, group, strict=True):
+        for seed, name in cell.splits.items():
+            row[seeds[seed]] = names[name]
+    known = codes >= 0
+    return np.stack([~((codes != mine) & known & (mine >= 0)).any(axis=1) for mine in codes])
+
+
+def _judged(group: Sequence[Cell], gains: Mapping[str, Gain]) -> "np.ndarray":
+    """Shape (cells, cells): whether the table has a gain of the one over the other."""
+    import numpy as np
+
+    places = {cell.id: place for place, cell in enumerate(group)}
+    found = np.zeros((len(group), len(group)), dtype=bool)
+    for cell in group:
+        gain = gains.get(cell.id)
+        if gain is not None and gain.by_seed and gain.partner.id in places:
+            mine, theirs = places[cell.id], places[gain.partner.id]
+            found[mine, theirs] = found[theirs, mine] = True
+    return found
+
+
+def _lost(group: Sequence[Cell], gains: Mapping[str, Gain]) -> set[str]:
+    """The cells that the table's gains call worse than another one of the group."""
+    members = {cell.id for cell in group}
+    own = [gain for cell in group if (gain := gains.get(cell.id)) is not None and gain.partner.id in members]
+    return {
+        gain.partner.id if gain.verdict == HELPS else gain.cell.id for gain in own if gain.verdict in (HELPS, HURTS)
+    }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from tlx.results.best import BEST, GROUP, UNDECIDED, WORSE
+from tlx.results.best import BEST, GROUP, UNDECIDED
 from tlx.results.cells import CHOICES, Cell, look
 from tlx.results.controls import CONTROLS
 from tlx.results.naming import amount, comparable, setting
@@ -81,10 +81,9 @@ def on_best(cells: Sequence[Cell], standing: Mapping[str, str], keys: Sequence[s
             told.append(f"{f'{where}: ' if where else ''}{others} from {_name(best[0], inside)}")
     if not told:
         return []
-    several = sum(said in (UNDECIDED, WORSE) for said in standing.values()) > 1
-    corrected = " with Holm's correction" if several else ""
     return [
-        f"Not distinguishable from the best of the same model, data set and size (paired t tests{corrected}): "
+        "Not distinguishable from the best of the same model, data set and size (multiple comparisons with the best, "
+        "paired by seeds: in 95 % of studies no row that is as good as the best is called worse): "
         f"{'; '.join(told)}."
     ]
 
