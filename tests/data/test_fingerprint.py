@@ -17,6 +17,7 @@ from tlx.errors import UserError
 
 def test_file_hash_is_sha256_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, cache = tmp_path / "f", tmp_path / "deep" / "cache.json"
+    monkeypatch.setattr(module, "RESOLUTION", -(10**12))  # nothing is too young
     file.write_bytes(b"abc")
     assert file_hash(file) == file_hash(file, cache) == hashlib.sha256(b"abc").hexdigest()
     assert list(cache.parent.iterdir()) == [cache]
@@ -32,8 +33,42 @@ def test_file_hash_is_sha256_and_remembered(tmp_path: Path, monkeypatch: pytest.
     assert file_hash(file, cache) == hashlib.sha256(b"abd").hexdigest()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}'])
-def test_a_damaged_cache_is_written_anew(tmp_path: Path, content: str) -> None:
+def test_times_set_back_hide_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive sets every file's time: of the corrected release only the status and the inode tell."""
+    monkeypatch.setattr(module, "RESOLUTION", -(10**12))
+    file, cache = tmp_path / "f", tmp_path / "cache.json"
+    for content in (b"pos,neg", b"neg,pos"):
+        file.write_bytes(content)
+        os.utime(file, (315532800, 315532800))
+        assert file_hash(file, cache) == hashlib.sha256(content).hexdigest()
+    other = tmp_path / "other"
+    other.write_bytes(b"new,new")
+    os.utime(other, (315532800, 315532800))
+    other.replace(file)
+    assert file_hash(file, cache) == hashlib.sha256(b"new,new").hexdigest()
+
+
+def test_what_may_change_within_one_tick_of_the_clock_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, cache = tmp_path / "f", tmp_path / "cache.json"
+    file.write_bytes(b"abc")
+    assert file_hash(file, cache) == hashlib.sha256(b"abc").hexdigest()
+    assert not cache.exists()
+    now = module.time.time_ns()
+    monkeypatch.setattr(module.time, "time_ns", lambda: now + 3 * module.RESOLUTION)
+    file_hash(file, cache)
+    assert list(json.loads(cache.read_text())) == [str(file)]
+    os.utime(file, ns=(now, now + 10**18))  # a time of modification in the far future keeps nothing from being known
+    cache.unlink()
+    monkeypatch.setattr(module.time, "time_ns", lambda: now + 9 * module.RESOLUTION)
+    file_hash(file, cache)
+    assert list(json.loads(cache.read_text())) == [str(file)]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}', '{"f": [3, 0, "old"]}'])
+def test_a_damaged_cache_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(module, "RESOLUTION", -(10**12))
     file, cache = tmp_path / "f", tmp_path / "cache.json"
     file.write_bytes(b"abc")
     cache.write_text(content)
@@ -41,7 +76,15 @@ def test_a_damaged_cache_is_written_anew(tmp_path: Path, content: str) -> None:
     assert list(json.loads(cache.read_text())) == [str(file)]
 
 
-def test_several_files_share_a_cache(tmp_path: Path) -> None:
+def test_the_cache_is_shared_by_all_whom_the_umask_lets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESOLUTION", -(10**12))
+    (tmp_path / "f").write_bytes(b"abc")
+    file_hash(tmp_path / "f", tmp_path / "cache.json")
+    assert (tmp_path / "cache.json").stat().st_mode == (tmp_path / "f").stat().st_mode
+
+
+def test_several_files_share_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESOLUTION", -(10**12))
     cache = tmp_path / "cache.json"
     for name in "ab":
         (tmp_path / name).write_text(name)

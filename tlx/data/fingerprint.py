@@ -3,19 +3,26 @@
 import hashlib
 import json
 import os
-import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from tlx.atomic import atomic
 from tlx.errors import UserError
+
+# Nanoseconds: two writes that are nearer to each other than a file system's clock ticks leave one and the same time.
+# The coarsest clocks still in use (FAT's) tick every two seconds.
+RESOLUTION = 2_000_000_000
 
 
 def file_hash(path: Path, cache: Path | None = None) -> str:
     """SHA-256 of a file's content, in hex.
 
-    `cache` is a JSON file that remembers hashes by (absolute path, size, modification time in ns); it is made on first
-    use, and ignored and written anew when damaged.
+    `cache` is a JSON file that remembers hashes by absolute path, size, inode and the times of the last modification
+    and the last change of status, which nobody can set, in ns. A file that was changed within RESOLUTION before it was
+    read is not remembered: it could change once more and look the same. The cache is made on first use, and ignored and
+    written anew when damaged.
 
     Raises:
         UserError: the file is missing or cannot be read.
@@ -31,13 +38,17 @@ def file_hashes(paths: Iterable[Path], cache: Path | None = None) -> dict[Path, 
         name = str(path.absolute())
         try:
             # Before reading: should the file change meanwhile, its time will not match what is remembered.
-            stat = path.stat()
-            if known.get(name, [])[:2] != [stat.st_size, stat.st_mtime_ns]:
-                with path.open("rb") as file:
-                    new[name] = [stat.st_size, stat.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+            now, stat = time.time_ns(), path.stat()
+            seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
+            if known.get(name, [])[:-1] == seen:
+                found[path] = str(known[name][-1])
+                continue
+            with path.open("rb") as file:
+                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-        found[path] = str((new.get(name) or known[name])[2])
+        if stat.st_ctime_ns < now - RESOLUTION and abs(now - stat.st_mtime_ns) > RESOLUTION:
+            new[name] = [*seen, found[path]]
     if cache is not None and new:
         # Read again: other processes may have added to it.
         _write_cache(cache, _read_cache(cache) | new)
@@ -112,16 +123,9 @@ def _read_cache(cache: Path | None) -> dict[str, list]:
         return {}
     if not isinstance(entries, dict):
         return {}
-    return {name: entry for name, entry in entries.items() if isinstance(entry, list) and len(entry) == 3}
+    return {name: entry for name, entry in entries.items() if isinstance(entry, list) and len(entry) == 5}
 
 
 def _write_cache(cache: Path, entries: dict[str, list]) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(entries, file)
-        Path(draft).replace(cache)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with atomic(cache) as file:
+        file.write(json.dumps(entries).encode())
