@@ -43,6 +43,9 @@ def test_what_changes_no_result(identify, tlx, tmp_path: Path) -> None:
         ["force=true"],
         ["profile=true"],
         ["model.lr.scratch=0.5"],
+        ["measures=[drift,train]"],
+        ["dataset.metrics=[accuracy,macro_f1,auroc]"],
+        ["trainer.eval_batch_size=7"],
     ):
         assert identify(*words) == first, words
 
@@ -55,7 +58,6 @@ def test_what_can_change_a_result(identify) -> None:
         ["optimizer=sgd"],
         ["scheduler=constant"],
         ["trainer.batch_size=8"],
-        ["trainer.eval_batch_size=7"],
         ["trainer.accumulate=2"],
         ["trainer.devices=2"],
         ["trainer.devices=2", "trainer.batch_size=16"],
@@ -69,6 +71,7 @@ def test_what_can_change_a_result(identify) -> None:
         ["dataset.subset_seed=0"],
         ["dataset.sampler=length_buckets"],
         ["dataset.augmentation={rotation: 5}"],
+        ["dataset.monitor=macro_f1"],
         ["selection=last"],
         ["strategy=scratch"],
         ["strategy=lora"],
@@ -121,11 +124,33 @@ def test_weights_count_by_content_and_scratch_needs_none(identify, tlx, tmp_path
     words = [f"paths.registry={registry}"]
     assert identify(*words).run != identify().run
     assert identify("strategy=scratch", *words) == identify("strategy=scratch")
-    # What a card says about the weights is not the weights.
+    # What a card says about the weights is not the weights, but for the task that they were trained on.
     same = identify(*words)
     card = registry / "tiny_vision/card.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"note": "changed"}))
     assert identify(*words) == same
+
+
+def test_an_entry_counts_by_what_it_holds_not_by_its_name(identify, tlx, tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    for name in ("tiny_vision", "other_name"):
+        shutil.copytree(tlx.registry / "tiny_vision", registry / name)
+    place = f"paths.registry={registry}"
+    same = identify(place)
+    assert identify(place, "strategy.init=registry:other_name") == same
+    assert identify(place, "model.path=registry:other_name") == same
+    # One backbone with another source task: another run, because its forgetting is another's.
+    card = registry / "other_name/card.json"
+    known = json.loads(card.read_text())
+    text = known | {"dataset": known["dataset"] | {"split_seed": 5}}
+    text.pop("checksum", None)
+    card.write_text(json.dumps(text))
+    other = identify(place, "strategy.init=registry:other_name")
+    assert other.fingerprints["weights"] == same.fingerprints["weights"] and other.run != same.run
+    asked = known | {"dataset": known["dataset"] | {"metrics": ["accuracy"]}}
+    asked.pop("checksum", None)
+    card.write_text(json.dumps(asked))
+    assert identify(place, "strategy.init=registry:other_name") == same
 
 
 def test_the_tokenizer_counts_for_scratch_too(identify, write_texts, tmp_path: Path) -> None:

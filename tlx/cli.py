@@ -224,18 +224,27 @@ def runs_(
 
 @app.command()
 def cache(
-    action: Annotated[str, typer.Argument(help="list, or clear.")] = "list",
+    action: Annotated[str, typer.Argument(help="list, verify or clear.")] = "list",
     folder: Annotated[Path, typer.Option("--folder", help="The folder that is paths.cache in your runs.")] = Path(
         ".cache"
     ),
+    drop: Annotated[bool, typer.Option("--drop", help="With verify: remove what is damaged.")] = False,
     show_traceback: Traceback = False,
 ) -> None:
-    """Outputs of frozen layers and encoded examples, kept for later runs: what there is, or remove it all."""
-    from tlx.cache.listing import clear_all, table
+    """Outputs of frozen layers and encoded examples, kept for later runs: list, check, or remove them all."""
+    from tlx.cache.listing import clear_all, table, verify
     from tlx.errors import unknown
 
-    if action not in ("list", "clear"):
-        raise unknown("action", action, ("list", "clear"))
+    if action not in ("list", "verify", "clear"):
+        raise unknown("action", action, ("list", "verify", "clear"))
+    if drop and action != "verify":
+        raise UserError("--drop removes what `tlx cache verify` finds damaged; `tlx cache clear` removes everything.")
+    if action == "verify":
+        found, whole = verify(folder, drop)
+        typer.echo(found)
+        if not whole:
+            raise RunFailed("something that is kept in the cache was damaged; see above.")
+        return
     typer.echo(table(folder) if action == "list" else clear_all(folder))
 
 

@@ -3,18 +3,24 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlx.data.fingerprint import file_hash
 from tlx.errors import UserError
 from tlx.models.location import locate, weights_hash
-from tlx.registry.entries import read_card
+from tlx.own_code import code_hash, dotted_names
+from tlx.registry.entries import PREFIX, source_card
 
-# Where things lie, how they are shown and what they are kept as changes no result. `lr` and `pretrain` are sources of
-# other keys; paths are replaced by the hashes of what lies there. batch_size, devices and accumulate all stay: together
-# they are the global batch, and how it is split decides the dropout masks and what batch normalisation sees.
+# Where things lie, how they are shown and what they are kept as changes no result, and what is measured of the trained
+# weights, in batches of whatever size, changes none of them. `lr` and `pretrain` are sources of other keys; paths are
+# replaced by the hashes of what lies there. batch_size, devices and accumulate all stay: together they are the global
+# batch, and how it is split decides the dropout masks and what batch normalisation sees.
+MEASURED = ("measures", "dataset.metrics", "trainer.eval_batch_size")
 WITHOUT_EFFECT = (
     "paths",
     "study",
@@ -42,7 +48,17 @@ WITHOUT_EFFECT = (
     "dataset.make",
     "dataset.revision",
     "seed",
+    *MEASURED,
 )
+# What of a source task's data set changes neither its examples nor its head.
+SOURCE_WITHOUT_EFFECT = ("path", "make", "revision", "metrics", "monitor")
+CONTENTS = {
+    "data": "the data set",
+    "weights": "the weights that it starts from",
+    "preprocessing": "the files beside the weights that shape its inputs",
+    "source": "the source task of the weights",
+    "code": "the own code behind the config's names",
+}
 CHOICES = ("model", "strategy", "dataset")
 
 
@@ -62,8 +78,10 @@ def identify(config: dict[str, Any], choices: dict[str, Any]) -> Identity:
     Raises:
         UserError: weights or data that the config names are not there.
     """
-    prints = {"data": _data(config), **_weights(config), **_source(config)}
+    prints = fingerprints(config)
     rest = deepcopy(config)
+    if rest["strategy"]["init"].startswith(PREFIX):  # a name; what it points to is among the fingerprints
+        rest["strategy"]["init"] = "pretrained"
     for key in WITHOUT_EFFECT:
         _drop(rest, key.split("."))
     content = {"config": rest, "choices": {k: choices[k] for k in CHOICES}, "fingerprints": prints}
@@ -74,6 +92,74 @@ def identify(config: dict[str, Any], choices: dict[str, Any]) -> Identity:
     parts += [str(size)] if size is not None else []
     readable = re.sub(r"[^\w.-]+", "_", "-".join([*map(str, parts), f"seed{config['seed']}"]))
     return Identity(run, cell, f"{readable}-{run[:10]}", prints)
+
+
+def fingerprints(config: dict[str, Any]) -> dict[str, str]:
+    """Hashes of the contents that a run is made of, as they are now.
+
+    `data` of its data set; `weights` that it starts from, and `preprocessing` of the files beside them that shape its
+    inputs; `source` of the task that these weights were trained on: data set, labels and head; `code` of the user's own
+    modules that the config names (see `tlx.own_code`).
+
+    Raises:
+        UserError: something of it is not there.
+    """
+    code = code_hash(own_names(config))
+    prints = {"data": _data(config), **_weights(config), **_source(config)}
+    return prints | ({} if code is None else {"code": code})
+
+
+class ContentsChanged(UserError):
+    """What a run was planned with is not what it finds."""
+
+
+@contextmanager
+def contents_as_planned(config: dict[str, Any]) -> Iterator[None]:
+    """What is read in this context is what the run was planned with; looked at when it has been read.
+
+    An error in it that other contents explain is told as their change.
+
+    Raises:
+        ContentsChanged: something was replaced since.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            check_contents(config)
+        except ContentsChanged as changed:
+            raise changed from error
+        except UserError:  # something is gone, as the first error says
+            pass
+        raise
+    check_contents(config)
+
+
+def check_contents(config: dict[str, Any]) -> None:
+    """Compare the contents that a planned run finds with those that its identity was made of.
+
+    Raises:
+        ContentsChanged: with the names of those that differ.
+        UserError: something is gone.
+    """
+    planned, found = config["run"]["fingerprints"], fingerprints(config)
+    changed = [name for name in CONTENTS if planned.get(name) != found.get(name)]
+    if changed:
+        listed = ", ".join(
+            f"{CONTENTS[name]} ({name}: {planned.get(name, 'none')[:10]} → {found.get(name, 'none')[:10]})"
+            for name in changed
+        )
+        raise ContentsChanged(
+            f"changed since the run was planned: {listed}. It would be recorded as a run on what is no longer there; "
+            "the same command again plans it anew, as another run."
+        )
+
+
+def own_names(config: dict[str, Any]) -> list[str]:
+    """The names of Python objects in a config and in what the card of its weights says of their source task."""
+    place = None if config["strategy"]["init"] in ("scratch", "shuffled") else weights_place(config)
+    card = None if place is None else source_card(place)
+    return sorted({*dotted_names(config), *dotted_names(card["dataset"] if card else None)})
 
 
 def _data(config: dict[str, Any]) -> str:
@@ -91,7 +177,7 @@ def weights_place(config: dict[str, Any]) -> Path | None:
     """
     init, path = config["strategy"]["init"], config["model"].get("path")
     registry = Path(config["paths"]["registry"])
-    if init.startswith("registry:"):
+    if init.startswith(PREFIX):
         return locate(init, None, registry)
     if path is None:
         if init == "scratch":
@@ -118,18 +204,25 @@ def _weights(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _source(config: dict[str, Any]) -> dict[str, str]:
-    """What the weights were trained on, and the head that they had: an objective may ask for both."""
-    place = weights_place(config) if config["strategy"].get("objectives") else None
-    if place is None or not (place / "head.safetensors").is_file():
+    """What the weights were trained on, and the head that they had: forgetting is measured on it, and an objective may
+    ask for both.
+    """
+    if config["strategy"]["init"] in ("scratch", "shuffled"):
+        return {}
+    place = weights_place(config)
+    card = None if place is None else source_card(place)
+    if place is None or card is None:
         return {}
     from tlx.instantiate import instantiate
 
-    cache, source = Path(config["paths"]["cache"]), read_card(place).get("dataset")
-    if source is None:
-        return {}
-    prints = [instantiate(source, "dataset").fingerprint(cache), weights_hash(place / "head.safetensors", None)]
-    settings = {k: v for k, v in source.items() if k not in ("path", "make", "revision")}
-    return {"source": _hash([settings, *prints])}
+    cache, source = Path(config["paths"]["cache"]), card["dataset"]
+    try:
+        data = instantiate(source, "dataset").fingerprint(cache)
+    except UserError as error:
+        raise UserError(f"the source task of {place}, as its card.json describes it: {error}") from error
+    head = file_hash(place / "head.safetensors", cache / "fingerprints.json")
+    settings = {key: value for key, value in source.items() if key not in SOURCE_WITHOUT_EFFECT}
+    return {"source": _hash([settings, card.get("labels"), data, head])}
 
 
 def _drop(config: dict[str, Any], parts: list[str]) -> None:

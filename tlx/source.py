@@ -18,17 +18,17 @@ from tlx.data.dataset import Dataset
 from tlx.data.loaders import Examples, eval_loader
 from tlx.data.prepared import prepare
 from tlx.errors import UserError
-from tlx.identity import weights_place
+from tlx.identity import check_contents, weights_place
 from tlx.instantiate import instantiate
 from tlx.module import TransferModule, computed_features, score
-from tlx.registry.entries import read_card
+from tlx.registry.entries import source_card
 from tlx.streams import stream
 from tlx.tasks import metrics
 from tlx.tasks.classification import Classification
 from tlx.tasks.metrics import direction
 
 # Encoded source examples of this process: every run of a study scores the same ones.
-_LOADERS: dict[tuple[str, str, str], Any] = {}
+_LOADERS: dict[tuple[str, str, str, str], Any] = {}
 PROBED = 2000
 
 
@@ -149,17 +149,15 @@ def _source(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset, Path] | No
     place = weights_place(config)
     if config["strategy"]["init"] in ("scratch", "shuffled") or place is None:
         return None
-    if not (place / "head.safetensors").is_file():
-        return None
-    card = read_card(place)
-    if "dataset" not in card:
-        return None
-    return card, instantiate(card["dataset"], "dataset"), place
+    card = source_card(place)
+    return None if card is None else (card, instantiate(card["dataset"], "dataset"), place)
 
 
 def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, module: TransferModule, role: str) -> Any:
     preprocessing = module.backbone.preprocessing
-    key = (str(card["dataset"]), preprocessing.key(), role)
+    # By what the source is, not by what it is called: it may be replaced while this process goes on.
+    content = config.get("run", {}).get("fingerprints", {}).get("source", "")
+    key = (str(card["dataset"]), content, preprocessing.key(), role)
     if key not in _LOADERS:
         # The source's own seed drew its splits; no label of it is used to train or select here.
         data = dataset.load(0, Path(config["paths"]["cache"]))
@@ -172,5 +170,7 @@ def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, modu
         if role == "train":
             part = data.train.take(np.sort(stream(0, "source_examples").permutation(len(data.train))[:PROBED]))
         encoded = prepare(config, part, preprocessing, f"{role} (source)")
+        if content:
+            check_contents(config)
         _LOADERS[key] = eval_loader(Examples(encoded, part.labels, preprocessing), 256)
     return _LOADERS[key]

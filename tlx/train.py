@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tlx.assembly import assemble, make_loaders
+from tlx.cache.checksums import noted
 from tlx.cache.frozen_work import FrozenWork, frozen_work
 from tlx.callbacks.divergence import Diverged
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
@@ -23,6 +24,7 @@ from tlx.compiled import compiled
 from tlx.data.dataset import Data
 from tlx.data.sealed import Sealed
 from tlx.evaluation import device_of, evaluate, moved
+from tlx.identity import contents_as_planned
 from tlx.interruption import Interruption
 from tlx.layer_groups import HEAD
 from tlx.loggers import make_loggers
@@ -82,6 +84,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
     folder is gone on from, and the result is that of a run that nobody disturbed, bit for bit.
 
     Raises:
+        ContentsChanged: the data, weights, source task or own code are not those that the run was planned with.
         Interrupted: a signal asked the run to leave; it did so after a checkpoint.
     """
     with (
@@ -150,12 +153,14 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     quiet_lightning()
     set_threads(config["trainer"]["threads"])
     seed_everything(config["seed"])
-    data, module = assemble(config)
-    assert module.plan is not None
-    shared = beside is not None and share_frozen(module, beside.module, module.plan)
-    if beside and shared:  # what is known of the tensors and the tokenizer need not be found out again
-        module.backbone.preprocessing = beside.module.backbone.preprocessing
-    loaders = make_loaders(config, data, module, beside=(beside.data, beside.work.parts) if beside else None)
+    with contents_as_planned(config):
+        data, module = assemble(config)
+        assert module.plan is not None
+        shared = beside is not None and share_frozen(module, beside.module, module.plan)
+        if beside and shared:  # what is known of the tensors and the tokenizer need not be found out again
+            module.backbone.preprocessing = beside.module.backbone.preprocessing
+        loaders = make_loaders(config, data, module, beside=(beside.data, beside.work.parts) if beside else None)
+        meter = source_meter(config, module)
     compact = compact_table(config, module, loaders)
     module.frozen_work = work = frozen_work(config, module, loaders)
     if beside and shared:
@@ -165,7 +170,6 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     record.describe(module, data, frozen=base)
     record.counts |= compact.counts if compact else {}
 
-    meter = source_meter(config, module)
     monitor = config["dataset"]["monitor"]
     watch = NegativeTransferWarning(
         f"val/{monitor}",
@@ -275,7 +279,7 @@ def finish(one: Run) -> None:
     if one.error is not None:
         raise one.error
     assert module.plan is not None
-    record.details["warnings"] = one.watch.messages
+    record.details["warnings"] = [*one.watch.messages, *noted()]
     loaders["test"].open()
     one.work.finish()
 
@@ -331,8 +335,9 @@ def follow(
     quiet_lightning()
     set_threads(config["trainer"]["threads"])
     seed_everything(config["seed"])
-    data, module = assemble(config)
-    loaders = make_loaders(config, data, module, rank)
+    with contents_as_planned(config):
+        data, module = assemble(config)
+        loaders = make_loaders(config, data, module, rank)
     compact = compact_table(config, module, loaders)
     seed_rank(config["seed"], rank)
     earlier = begin()

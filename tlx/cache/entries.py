@@ -5,7 +5,6 @@ pretrained networks on their source task. A store is a folder with a `meta.json`
 it is none.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -17,8 +16,8 @@ from typing import Any
 from filelock import FileLock
 
 from tlx.atomic import atomic
+from tlx.cache.checksums import META, Damaged, Unchecked, check, note, of_file, read_description, sealed
 
-META = "meta.json"
 GB = 10**9
 KINDS = FEATURES, PREPARED, SCORES = "features", "prepared", "scores"
 
@@ -45,12 +44,16 @@ def scores_folder(cache: Path) -> Path:
 
 @dataclass(frozen=True)
 class Entry:
-    """One store as `tlx cache list` shows it. `bytes` on disk, `used` in seconds since 1970, `about` in words."""
+    """One store as `tlx cache list` shows it. `bytes` on disk, `used` in seconds since 1970, `about` in words.
+
+    `damaged`: nobody can read what it holds; then `about` is empty, and it is the first to go.
+    """
 
     folder: Path
     bytes: int
     used: float
     about: dict[str, Any]
+    damaged: bool = False
 
     @property
     def kind(self) -> str:
@@ -65,11 +68,55 @@ def entries(cache: Path) -> list[Entry]:
         if meta.parent.suffix == ".draft":
             continue
         try:
-            about, used = json.loads(meta.read_text()), meta.stat().st_mtime
+            about, used = read_description(meta.parent), meta.stat().st_mtime
         except FileNotFoundError:  # somebody else removed it meanwhile
+            continue
+        except Damaged:
+            found.append(Entry(meta.parent, _size(meta.parent), 0.0, {}, damaged=True))
             continue
         found.append(Entry(meta.parent, int(about["bytes"]), used, about["about"]))
     return sorted(found, key=lambda entry: entry.used)
+
+
+def _size(folder: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except OSError:  # somebody else removed it meanwhile
+        return 0
+
+
+def verified(folder: Path) -> dict[str, Any] | None:
+    """The description of a store that is as it was written; None where there is none.
+
+    A damaged one is removed, and said to be. One of an earlier version, of which nobody knows, counts as none.
+    """
+    try:
+        meta = read_description(folder)
+        check(folder, meta)
+    except (FileNotFoundError, Unchecked):
+        return None
+    except Damaged as error:
+        note(folder, error)
+        remove(folder)
+        return None
+    return meta
+
+
+def damage(cache: Path) -> tuple[list[tuple[Path, str]], int, int]:
+    """All stores read and compared with their descriptions: (damaged store, where) each; numbers of stores and of those
+    of an earlier version, which cannot be compared.
+    """
+    found, unknown, held = [], 0, entries(cache)
+    for entry in held:
+        try:
+            check(entry.folder, read_description(entry.folder))
+        except FileNotFoundError:  # somebody removed it meanwhile
+            continue
+        except Damaged as error:
+            found.append((entry.folder, str(error)))
+        except Unchecked:
+            unknown += 1
+    return found, len(held), unknown
 
 
 def remove(folder: Path) -> None:
@@ -114,10 +161,12 @@ def new_draft(root: Path, key: str) -> Path:
 
 
 def describe(draft: Path, about: dict[str, Any], **more: Any) -> None:
-    """Write what the store is: its size, `about` in words, and what `more` its reader needs to know."""
-    size = sum(f.stat().st_size for f in draft.iterdir() if f.name != META)
+    """Write what the store is: its size, `about` in words, what `more` its reader needs to know, and its checksums."""
+    files = sorted(f for f in draft.iterdir() if f.name != META)
+    size = sum(f.stat().st_size for f in files)
+    checksums = {f.name: of_file(f) for f in files}
     with atomic(draft / META) as file:
-        file.write(json.dumps({"bytes": size, **more, "about": about}).encode())
+        file.write(sealed({"bytes": size, **more, "checksums": checksums, "about": about}))
 
 
 def put_in_place(draft: Path) -> Path:
@@ -138,7 +187,8 @@ def clear(cache: Path) -> tuple[int, int]:
     held = entries(cache)
     for entry in held:
         remove(entry.folder)
-    for draft in (draft for kind in KINDS for draft in (cache / kind).glob("*.draft")):
-        if time.time() - draft.stat().st_mtime > 3600:  # a younger one may be in the making
-            shutil.rmtree(draft, ignore_errors=True)
+    left = [place for kind in KINDS for place in (cache / kind).glob("*") if place.is_dir()]
+    for place in left:  # drafts, and what a killed process had begun to remove
+        if time.time() - place.stat().st_mtime > 3600:  # a younger one may be in the making
+            shutil.rmtree(place, ignore_errors=True)
     return len(held), sum(entry.bytes for entry in held)

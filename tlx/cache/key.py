@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tlx.data.contents import feed
+from tlx.own_code import code_hash
 from tlx.plan import ParameterPlan
 
 
@@ -34,9 +35,12 @@ def prefix_key(module: nn.Module, plan: ParameterPlan, depth: int, known: dict[s
                 feed(tensors, state[name])
             known[group.name] = tensors.hexdigest()
         feed(digest, known[group.name])
-    for name, part in module.named_modules():
-        if name and name not in above:
-            feed(digest, [name, *_behaviour(part)])
+    below = [(name, part) for name, part in module.named_modules() if name and name not in above]
+    for name, part in below:
+        feed(digest, [name, *_behaviour(part)])
+    # Of the user's own classes not their files alone but what these import counts, and as it stands now.
+    if own := code_hash({type(part).__module__ for _, part in below} - {"__main__"}):
+        feed(digest, own)
     network = getattr(getattr(module, "backbone", None), "network", None)
     feed(digest, str(getattr(network, "config", "")))
     feed(digest, [version(package) for package in ("torch", "transformers", "timm")])

@@ -1,9 +1,10 @@
-"""`tlx cache list` and `tlx cache clear`: what is kept for later runs, in words. No torch here."""
+"""`tlx cache list`, `verify` and `clear`: what is kept for later runs, in words. No torch here."""
 
 import time
 from pathlib import Path
 
-from tlx.cache.entries import PREPARED, SCORES, Entry, clear, entries
+from tlx.cache.checksums import META
+from tlx.cache.entries import PREPARED, SCORES, Entry, clear, damage, entries, remove
 
 
 def table(cache: Path) -> str:
@@ -13,12 +14,15 @@ def table(cache: Path) -> str:
         return f"nothing is kept in {cache}."
     lines = [f"{'size':>9}  {'last used':>12}  what"]
     for entry in held:
-        lines.append(f"{size(entry.bytes):>9}  {_age(time.time() - entry.used):>12}  {_what(entry)}")
+        used = "–" if entry.damaged else _age(time.time() - entry.used)
+        lines.append(f"{size(entry.bytes):>9}  {used:>12}  {_what(entry)}")
     lines.append(f"{size(sum(entry.bytes for entry in held)):>9}  in {cache}")
     return "\n".join(lines)
 
 
 def _what(entry: Entry) -> str:
+    if entry.damaged:
+        return f"damaged: {entry.folder} ({META} cannot be read); the next run that needs it makes it again"
     about = entry.about
     examples = f"{about['examples']:,} {about['part']} examples"
     if entry.kind == PREPARED:
@@ -29,6 +33,23 @@ def _what(entry: Entry) -> str:
     if about["padding"] is None:
         what += ", not used: this network computes an example differently in every batch"
     return what
+
+
+def verify(cache: Path, drop: bool) -> tuple[str, bool]:
+    """Read everything and compare it with its checksums; damaged stores are removed with `drop`.
+
+    Returns what was found, in words, and whether all is well.
+    """
+    damaged, count, unknown = damage(cache)
+    lines = [f"damaged: {folder} ({where})" + (", removed" if drop else "") for folder, where in damaged]
+    if drop:
+        for folder, _ in damaged:
+            remove(folder)
+    elif damaged:
+        lines.append("Runs that need them make them again; `tlx cache verify --drop` removes them now.")
+    earlier = f"; {unknown} of an earlier version have no checksums and are made again when needed" if unknown else ""
+    lines.append(f"{count - len(damaged) - unknown} of {count} stores in {cache} are as they were written{earlier}.")
+    return "\n".join(lines), not damaged
 
 
 def clear_all(cache: Path) -> str:

@@ -1,13 +1,22 @@
 """Scores of a network that nobody has trained yet: computed by the first run that asks, kept for the others."""
 
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tlx.cache.entries import META, describe, make_room, making, new_draft, put_in_place, remove_drafts, scores_folder
+from tlx.cache.checksums import META
+from tlx.cache.entries import (
+    describe,
+    make_room,
+    making,
+    new_draft,
+    put_in_place,
+    remove_drafts,
+    scores_folder,
+    verified,
+)
 from tlx.errors import out_of_space
 
 SIZE = 4096  # bytes that a file takes on a disk, about
@@ -22,9 +31,8 @@ def kept_scores(
     """
     root = scores_folder(cache)
     with making(root, key):
-        try:
-            known = json.loads((root / key / META).read_text())
-        except FileNotFoundError:
+        known = verified(root / key)
+        if known is None:
             began = time.perf_counter()
             scores = compute()
             seconds = time.perf_counter() - began

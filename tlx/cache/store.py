@@ -1,6 +1,5 @@
 """What frozen layers made of a set of examples, on disk: written once as a whole, then memory-mapped."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tlx.cache.boundary import Shape
-from tlx.cache.entries import META, describe, new_draft, put_in_place
+from tlx.cache.checksums import META
+from tlx.cache.entries import describe, new_draft, put_in_place, verified
 
 _VALUES, _INDEX = "values.bin", "index.npz"
 _HALF = torch.bfloat16
@@ -48,25 +48,21 @@ class Writer:
             os.fsync(file.fileno())
         offsets, lengths = zip(*(self.where[i] for i in range(len(self.where))), strict=True)
         np.savez(self.draft / _INDEX, offsets=np.array(offsets), lengths=np.array(lengths))
-        self._describe({})
-        return Store(self.draft)
+        size = sum(file.stat().st_size for file in self.draft.iterdir())
+        shapes = {str(length): shapes for length, shapes in self.shapes.items()}
+        return Store(self.draft, {"bytes": size, "half": self.half, "shapes": shapes, "about": {}})
 
     def finish(self, about: dict[str, Any]) -> None:
         """Put the store in its place, after `readable`; `about` says in words what it is."""
-        self._describe(about)
-        put_in_place(self.draft)
-
-    def _describe(self, about: dict[str, Any]) -> None:
         describe(self.draft, about, half=self.half, shapes=self.shapes)
+        put_in_place(self.draft)
 
 
 class Store:
-    """A finished store, memory-mapped. `read(positions)` gives a padded batch of it."""
+    """A store, memory-mapped, that `meta` describes. `read(positions)` gives a padded batch of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.meta = json.loads((folder / META).read_text())
-        os.utime(folder / META)
+    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+        self.folder, self.meta = folder, meta
         with np.load(folder / _INDEX) as index:
             self.offsets, self.lengths = index["offsets"], index["lengths"]
         kind = np.int16 if self.meta["half"] else np.float32
@@ -80,9 +76,13 @@ class Store:
 
     @classmethod
     def open(cls, root: Path, key: str) -> "Store | None":
-        """The store, or None where there is none (any more)."""
+        """The store as it was written, or None where there is none (any more), or it was damaged and had to go."""
+        meta = verified(root / key)
+        if meta is None:
+            return None
         try:
-            return cls(root / key)
+            os.utime(root / key / META)  # the least recently used go first
+            return cls(root / key, meta)
         except FileNotFoundError:
             return None
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tlx.cache.entries import META, describe, new_draft, put_in_place
+from tlx.cache.checksums import META
+from tlx.cache.entries import describe, new_draft, put_in_place, verified
 from tlx.data.contents import digest_of
 
 FILE = "examples.arrow"
@@ -63,9 +64,9 @@ class Encoded(Sequence):
 
     @classmethod
     def open(cls, folder: Path) -> "Encoded | None":
-        """The store, or None where there is none (any more)."""
+        """The store as it was written, or None where there is none (any more), or it was damaged and had to go."""
         try:
-            return cls(folder)
+            return None if verified(folder) is None else cls(folder)
         except FileNotFoundError:
             return None
 

@@ -21,6 +21,7 @@ from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
 from tlx.data.fingerprint import file_hashes
 from tlx.errors import UserError, out_of_space
+from tlx.own_code import code_hash
 
 # Encoded bytes below which there is no store: to encode them takes no longer than to find one, some hundredths of a
 # second. (Texts: the tokens of some ten thousand short ones.)
@@ -167,7 +168,9 @@ def _code(kind: type) -> str | None:
     """The source of the modules that a preprocessing's class and its bases are defined in; None where there is none."""
     modules = {base.__module__ for base in kind.__mro__ if base.__module__ not in ("builtins", "typing", "abc")}
     try:
-        return "\n".join(inspect.getsource(sys.modules[name]) for name in sorted(modules))
+        sources = [inspect.getsource(sys.modules[name]) for name in sorted(modules)]
+        own = code_hash(modules)  # and what the user's own modules import
+        return "\n".join([*sources, *([own] if own else [])])
     except (OSError, TypeError, KeyError):  # made in an interactive session, or compiled
         return None
 

@@ -65,6 +65,18 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise UserError(f"the registry entry {folder} has no readable card.json: {error}") from error
 
 
+def source_card(place: Path) -> dict[str, Any] | None:
+    """The card of weights that bring the task that they were trained on, and its head; None for others.
+
+    Raises:
+        UserError: the card is damaged.
+    """
+    if not (place / "head.safetensors").is_file() or not (place / "card.json").is_file():
+        return None
+    card = read_card(place)
+    return card if card.get("dataset") else None
+
+
 def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
     """Write an entry from a trained TransferModule; all of it or nothing. An older entry of that name is replaced.
 

@@ -228,7 +228,7 @@ class Recording:
             "seconds_alone": {name: s + self.shared for name, s in self.seconds.items() if name == "total"},
             "memory": _memory(),
             "cost": self.cost,
-            "versions": versions(),
+            "versions": versions() | run.get("libraries", {}),
             "machine": _machine(self.config),
             "selection": self.config["selection"],
             "halvings": run.get("halvings", 0),

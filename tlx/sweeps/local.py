@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
+from tlx.own_code import is_own
 from tlx.sweeps import worker
 from tlx.sweeps.jobs import Job
 
@@ -34,7 +35,9 @@ def modules_for(configs: Sequence[dict[str, Any]]) -> list[str]:
         if config["logger"]["wandb"]:
             found.append("wandb")
         for part in ("model", "dataset", "strategy", "scheduler"):
-            found.append(config[part]["_target_"].rpartition(".")[0])
+            target = config[part]["_target_"]
+            if not is_own(target):  # each run reads the user's own code as it stands when the run begins
+                found.append(target.rpartition(".")[0])
     return [*dict.fromkeys(found), "tlx.sweeps.frozen_imports"]
 
 

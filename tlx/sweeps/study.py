@@ -9,8 +9,9 @@ from filelock import FileLock
 
 from tlx.config import Composed, Composer
 from tlx.errors import UserError
-from tlx.identity import identify
+from tlx.identity import identify, own_names
 from tlx.masking import masked
+from tlx.own_code import libraries
 from tlx.registry.entries import entry_folder, read_card
 from tlx.results.collect import PLAN, read_plan
 from tlx.results.jsonfile import Damaged, write_json
@@ -78,6 +79,7 @@ def plan_run(composed: Composed) -> Planned:
             "seed": config["seed"],
         },
         "fingerprints": identity.fingerprints,
+        "libraries": libraries(own_names(config)),
     }
     root = Path(config["paths"]["runs"]) / study_name(config, composed.choices)
     return Planned(config, root / identity.folder, composed.overrides)
