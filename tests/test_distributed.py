@@ -119,6 +119,22 @@ def test_two_processes_train_as_one_does(plan, words: list[str], several: list[s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("several", [TWO, SHARED], ids=["ddp", "fsdp"])
+def test_a_step_is_the_mean_over_its_examples_whoever_has_them(plan, several: list[str]) -> None:
+    """27 examples in steps of 24 and 3: the second has one batch of three, one process's alone."""
+    words = [*EXACT, "strategy=full", "trainer.max_epochs=2"]
+    runs = [plan(*words, "trainer.batch_size=24")]
+    runs += [plan(*words, "trainer.accumulate=3", *divided) for divided in (ONE, several)]
+    for run in runs:
+        do(run)
+    whole, *divided = [load_file(run.folder / "last.safetensors") for run in runs]
+    assert [(read_record(run.folder) or {})["counts"]["steps"] for run in runs] == [4, 4, 4]
+    for name, tensor in whole.items():
+        for weights in divided:
+            torch.testing.assert_close(tensor, weights[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_two_processes_train_the_tokens_that_occur_as_one_does(plan, write_texts) -> None:
     words = ["model=tiny_text", "model.path=null", "model.tokenizer.vocab_size=300", "dataset=local_text"]
     words += [f"dataset.path={write_texts()}", "dataset.train_size=6_per_class", "strategy=scratch"]

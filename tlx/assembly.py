@@ -74,7 +74,14 @@ def make_loaders(
     several = choose_workers(options["workers"], examples["train"], config["model"]["modality"])
     return {
         "train": train_loader(
-            examples["train"], options["batch_size"] * world, config["seed"], buckets, several, rank, world
+            examples["train"],
+            options["batch_size"] * world,
+            config["seed"],
+            buckets,
+            several,
+            rank,
+            world,
+            options["accumulate"],
         ),
         "selection": eval_loader(examples["validation"], size, workers, rank, world),
         "validation": eval_loader(examples["validation"], size, workers),

@@ -64,11 +64,11 @@ class TransferModule(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = self.task.loss(self.logits(batch, "train"), batch)
-        shared = "weight" in batch  # with other processes: see tlx.data.sampling.share_of_batch
-        if shared:
+        weighed = "weight" in batch  # as tlx.data.sampling.EpochBatchSampler says
+        if weighed:
             loss = loss * batch["weight"]
-        self.log("train/loss", loss, batch_size=len(batch["label"]), sync_dist=shared)
-        return loss
+        self.log("train/loss", loss, batch_size=len(batch["label"]), sync_dist=weighed)
+        return loss * batch["scale"] if weighed else loss
 
     def on_validation_epoch_start(self) -> None:
         self.meter = self.task.meter()

@@ -33,8 +33,8 @@ class Examples(TorchDataset):
     """Encoded examples with labels; an item is (example, label, position).
 
     A key is a position, or (epoch, position) in training: the augmentation of an example is a pure function of (seed,
-    epoch, position), so it differs between epochs, repeats in a rerun, and does not depend on worker processes. A third
-    part of a key, the weight of this process's share of the batch, is handed on as the last part of the item.
+    epoch, position), so it differs between epochs, repeats in a rerun, and does not depend on worker processes. What a
+    key has beyond that, the weight and the scale of its batch, is handed on in the item.
     """
 
     def __init__(
@@ -67,22 +67,23 @@ class Examples(TorchDataset):
         return digest.hexdigest()
 
     def __getitem__(self, key: int | tuple) -> tuple:
-        epoch, position, *weight = key if isinstance(key, tuple) else (None, key)
+        epoch, position, *weighing = key if isinstance(key, tuple) else (None, key)
         example = self.examples[position]
         if epoch is not None and self.augmentation:
             rng = stream(self.seed, "augmentation", epoch, position)
             example = self.preprocessing.augment(example, self.augmentation, rng)
-        return example, int(self.labels[position]), position, *weight
+        return example, int(self.labels[position]), position, *weighing
 
     def collate(self, items: list[tuple]) -> dict[str, Tensor]:
         """A batch: the network's inputs, `label` (B,) and `index` (B,), the position in its part.
 
-        Where several processes share batches, also the scalar `weight` of this part's mean loss.
+        Where several processes share batches or a step accumulates some, also two scalars: the `weight` of this
+        process's mean loss in that of the batch, and the `scale` of the batch in its step (`EpochBatchSampler`).
         """
-        examples, labels, positions, *weights = zip(*items, strict=True)
+        examples, labels, positions, *weighing = zip(*items, strict=True)
         batch = self.preprocessing.collate(examples)
         batch |= {"label": torch.tensor(labels), "index": torch.tensor(positions)}
-        return batch | {"weight": torch.tensor(weights[0][0])} if weights else batch
+        return batch | {n: torch.tensor(v[0]) for n, v in zip(("weight", "scale"), weighing, strict=bool(weighing))}
 
 
 class TrainLoader(StatefulDataLoader):
@@ -115,11 +116,18 @@ def choose_workers(given: int | None, data: Examples, modality: str) -> int:
 
 
 def train_loader(
-    data: Examples, batch_size: int, seed: int, buckets: bool, workers: int = 0, rank: int = 0, world: int = 1
+    data: Examples,
+    batch_size: int,
+    seed: int,
+    buckets: bool,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    accumulate: int = 1,
 ) -> TrainLoader:
     """Batches in the order of `tlx.data.sampling`, or one process's shares of them; can be saved in mid-epoch."""
     lengths = data.lengths if buckets else None
-    sampler = EpochBatchSampler(len(data), batch_size, seed, lengths, rank, world)
+    sampler = EpochBatchSampler(len(data), batch_size, seed, lengths, rank, world, accumulate)
     return TrainLoader(
         data,
         batch_sampler=sampler,

@@ -16,11 +16,11 @@ POOL = 50
 def epoch_batches(
     count: int, batch_size: int, seed: int, epoch: int, lengths: Sequence[int] | np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """The batches of one epoch: arrays of positions, every example once.
+    """The batches of one epoch, one for each optimiser step: arrays of positions, every example once.
 
     With `lengths` (count,), examples are sorted by length within random pools and the batches are then shuffled
     (length buckets). A last batch of one example joins the batch before it, unless all batches are of one: batch
-    normalisation cannot train on one.
+    normalisation cannot train on one. A batch of another size than the others is always the last.
     """
     rng = stream(seed, "order", epoch)
     order = rng.permutation(count)
@@ -34,15 +34,31 @@ def epoch_batches(
     if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [np.concatenate(batches[-2:])]
     if lengths is not None:
-        batches = [batches[i] for i in rng.permutation(len(batches))]
+        alike = len(batches) - (len(batches[-1]) != batch_size)
+        batches[:alike] = [batches[i] for i in rng.permutation(alike)]
     return batches
+
+
+def batch_sizes(count: int, batch_size: int) -> tuple[int, int]:
+    """How many batches `epoch_batches` makes, and the size of the last one."""
+    batches = -(-count // batch_size)
+    if batch_size > 1 and batches > 1 and count % batch_size == 1:
+        batches -= 1
+    return batches, count - (batches - 1) * batch_size
+
+
+def micro_batches(examples: int, batch_size: int, most: int) -> int:
+    """Into how many parts, as equal as can be, the batch of an optimiser step is divided: `most`, or fewer if it is
+    short. None is of one example where `batch_size` is more: batch normalisation cannot train on one.
+    """
+    parts = min(most, -(-examples // batch_size))
+    return parts if batch_size == 1 else max(1, min(parts, examples // 2))
 
 
 def training_length(config: dict[str, Any], count: int) -> tuple[int, int]:
     """Optimiser steps of a whole training on `count` examples, and of one epoch of it."""
     options = config["trainer"]
-    batches = len(EpochBatchSampler(count, options["batch_size"] * options["devices"], 0))
-    per_epoch = -(-batches // options["accumulate"])
+    per_epoch, _ = batch_sizes(count, options["batch_size"] * options["devices"] * options["accumulate"])
     return per_epoch * epochs(config), per_epoch
 
 
@@ -62,8 +78,12 @@ def share_of_batch(batch: np.ndarray, rank: int, world: int, least: int = 1) -> 
 class EpochBatchSampler:
     """A batch sampler over `epoch_batches` that yields lists of (epoch, position) and can be saved in mid-epoch.
 
-    Where `world` processes share each batch, it yields this one's part, as lists of (epoch, position, weight): see
-    `share_of_batch`. The place within the epoch is the same for all.
+    Where a step accumulates the gradients of `accumulate` batches of `batch_size`, these are parts of one batch, so
+    that the steps are those of a training with larger batches, with the same examples. Where `world` processes share
+    each of them, it yields this one's part (`share_of_batch`); the place within the epoch is the same for all. In both
+    cases the lists are of (epoch, position, weight, scale). `scale` is accumulate × the part of the step's examples
+    that are in this batch, so that the mean over so many batches, as which a Trainer accumulates, of scale × mean loss
+    is the mean over the step's examples: however unequal the batches, and also where an epoch ends with fewer of them.
 
     Lightning sets the epoch (`set_epoch`, found through the attribute `sampler`); torchdata's StatefulDataLoader saves
     and restores the place within it. Only a restored place shortens a pass, and only the first one after it.
@@ -77,7 +97,9 @@ class EpochBatchSampler:
         lengths: Sequence[int] | np.ndarray | None = None,
         rank: int = 0,
         world: int = 1,
+        accumulate: int = 1,
     ) -> None:
+        self.accumulate = accumulate
         self.count, self.batch_size, self.seed, self.lengths = count, batch_size, seed, lengths
         self.rank, self.world = rank, world
         self.least = 2 if batch_size >= 2 * world else 1  # batch normalisation cannot train on one
@@ -92,20 +114,24 @@ class EpochBatchSampler:
             self.epoch, self.done, self._start = epoch, 0, 0
 
     def __len__(self) -> int:
-        batches = -(-self.count // self.batch_size)
-        single = self.batch_size > 1 and batches > 1 and self.count % self.batch_size == 1
-        return batches - 1 if single else batches
+        steps, last = batch_sizes(self.count, self.batch_size * self.accumulate)
+        return (steps - 1) * self.accumulate + micro_batches(last, self.batch_size, self.accumulate)
 
     def __iter__(self) -> Iterator[list[tuple]]:
-        batches = epoch_batches(self.count, self.batch_size, self.seed, self.epoch, self.lengths)
+        steps = epoch_batches(self.count, self.batch_size * self.accumulate, self.seed, self.epoch, self.lengths)
+        batches = [
+            (batch, self.accumulate * len(batch) / len(step))
+            for step in steps
+            for batch in np.array_split(step, micro_batches(len(step), self.batch_size, self.accumulate))
+        ]
         self.done, self._start = self._start, 0
-        for batch in batches[self.done :]:
+        for batch, scale in batches[self.done :]:
             self.done += 1
-            if self.world == 1:
+            if self.world == 1 and self.accumulate == 1:
                 yield [(self.epoch, int(i)) for i in batch]
             else:
                 part, weight = share_of_batch(batch, self.rank, self.world, self.least)
-                yield [(self.epoch, int(i), weight) for i in part]
+                yield [(self.epoch, int(i), weight, scale) for i in part]
 
     def state_dict(self) -> dict[str, int]:
         # After the last batch of an epoch comes the first of the next one.
