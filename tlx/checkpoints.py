@@ -59,12 +59,14 @@ class SafeCheckpointIO(TorchCheckpointIO):
 class BestWeights(ModelCheckpoint):
     """Keeps the weights of the best validation score as `best.ckpt`; the run's folder may be moved between sittings.
 
-    `scores` and `last_scores`: what validation found with these weights, and in its last pass, by metric.
+    `scores` and `last_scores`: what validation found with these weights, and in its last pass, by metric. `step`: the
+    optimiser steps that made these weights.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:
         self.scores: dict[str, float] = {}
         self.last_scores: dict[str, float] = {}
+        self.step: int | None = None
         super().__init__(
             folder,
             Path(BEST).stem,
@@ -81,13 +83,14 @@ class BestWeights(ModelCheckpoint):
         found = trainer.callback_metrics.items()
         self.last_scores = {name.removeprefix("val/"): float(s) for name, s in found if name.startswith("val/")}
         if self.best_model_score is not before:
-            self.scores = self.last_scores
+            self.scores, self.step = self.last_scores, trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"scores": self.scores, "last_scores": self.last_scores}
+        return super().state_dict() | {"scores": self.scores, "last_scores": self.last_scores, "step": self.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.scores, self.last_scores = state_dict.get("scores", {}), state_dict.get("last_scores", {})
+        self.step = state_dict.get("step")
         here = str(Path(str(self.dirpath)) / BEST)
         moved: dict[str, Any] = {"dirpath": self.dirpath}
         if state_dict["best_model_path"]:

@@ -84,8 +84,12 @@ class ParameterPlan:
     @property
     def trained(self) -> frozenset[str]:
         """Names of the parameters that some phase trains."""
-        names = (n for group in self.groups if group.name in self.ever_trainable for n in group.parameters)
-        return frozenset(names) - self.fixed
+        return self.trained_until(len(self.phases) - 1)
+
+    def trained_until(self, phase: int) -> frozenset[str]:
+        """Names of the parameters that this phase or one before it trains."""
+        groups = frozenset().union(*(p.trainable for p in self.phases[: phase + 1]))
+        return frozenset(n for group in self.groups if group.name in groups for n in group.parameters) - self.fixed
 
     def boundaries(
         self, total_steps: float, steps_per_epoch: float | Sequence[int], unit: str = "optimiser steps"

@@ -17,6 +17,7 @@ from tlx.cache.checksums import noted
 from tlx.cache.frozen_work import FrozenWork, frozen_work
 from tlx.callbacks.divergence import Diverged
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
+from tlx.callbacks.phases import PhaseSchedule
 from tlx.callbacks.progress import Listener
 from tlx.checkpoints import BEST, BestWeights, ResumePoint, resume_point
 from tlx.compact import CompactTable, compact_table
@@ -222,6 +223,10 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
             one.record.seconds["profile"] = one.profile.seconds()
     one.record.trained(trainer.global_step, trainer.current_epoch)
     (kept,) = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestWeights))
+    (phases,) = (c for c in trainer.callbacks if isinstance(c, PhaseSchedule))  # type: ignore[attr-defined]
+    last = trainer.global_step if config["selection"] == "last" else kept.step
+    if said := one.record.reached(module, phases.starts, phases.phase, last):
+        one.watch.messages.append(said)
     one.chosen = kept.last_scores if config["selection"] == "last" else kept.scores
 
 

@@ -174,3 +174,38 @@ def test_taken_up_after_a_move_it_ends_as_if_undisturbed(tmp_path: Path, killed:
     for name, tensor in whole[3].state_dict().items():
         assert torch.equal(tensor, resumed[3].state_dict()[name])
     assert frozen_hash(whole[3], whole[3].plan) == frozen_hash(resumed[3], resumed[3].plan)  # type: ignore[arg-type]
+
+
+def test_a_record_holds_when_phases_began_and_what_was_trained(tlx: Any) -> None:
+    still = ["optimizer.lr=1e-9", "trainer.patience=1", "trainer.max_epochs=20", "trainer.batch_size=4"]
+    record = tlx.record("strategy=gradual_unfreezing", "strategy.freezing.epochs_per_phase=3", *still)
+    plan, counts = record["plan"], record["counts"]
+    starts = [phase["start"] for phase in plan["phases"]]
+    per_epoch = counts["steps"] // counts["epochs"]
+    planned = [phase.get("planned_start", phase["start"]) for phase in plan["phases"]]
+    assert planned == [3 * per_epoch * i for i in range(len(starts))]
+    assert starts[1] == 2 * per_epoch and all(a <= b for a, b in zip(starts, planned, strict=True))
+    assert plan["ended_in"] == len(starts) - 1 and counts["epochs"] < 20
+    assert counts["steps"] > starts[-1] and 0 <= plan["selected_in"] <= plan["ended_in"]
+    assert counts["trainable_share"] == 1.0 and not any("ended in" in text for text in record["warnings"])
+    assert "layers never trained" not in tlx("table", str(tlx.runs / "adhoc")).out
+
+
+def test_a_record_of_a_training_that_ended_before_its_last_phase_says_so(
+    tlx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does where a score is no number; whoever sees a plateau there moves on."""
+
+    def stop(self: Patience, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch == 3
+
+    monkeypatch.setattr(Patience, "on_validation_end", stop)
+    phases = ["strategy=gradual_unfreezing", "strategy.freezing.epochs_per_phase=3", "trainer.patience=2"]
+    record = tlx.record(*phases, "trainer.max_epochs=20", "trainer.batch_size=4")
+    plan, counts = record["plan"], record["counts"]
+    names = [set(phase["trainable"]) for phase in plan["phases"]]
+    assert plan["ended_in"] == 1 and counts["trainable"] < 0.9 * counts["parameters"]
+    assert counts["trainable_share"] == counts["trainable"] / counts["parameters"]
+    (said,) = [text for text in record["warnings"] if "ended in phase" in text]
+    assert f"phase 2 of {len(names)}" in said and all(name in said for name in names[-1] - names[1])
+    assert "layers never trained" in " ".join(tlx("table", str(tlx.runs / "adhoc")).out.split())

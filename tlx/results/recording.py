@@ -1,5 +1,6 @@
 """Recording a run while it happens, so that its folder tells the truth whatever happens."""
 
+import bisect
 import hashlib
 import os
 import platform
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -156,11 +157,32 @@ class Recording:
         self.details["preprocessing"] = module.backbone.preprocessing.key()
         self.details["frozen"] = {"before": frozen}
         self.details["plan"] = plan.summary(module.lr, *training_length(self.config, len(data.train)))
+        self.details["coverage"] = coverage(module)
 
     def resumes(self, checkpoint: Path | None) -> None:
         """Note whether this sitting goes on from a checkpoint."""
         self.sitting["resumed"] = checkpoint is not None
         self._write("running")
+
+    def reached(self, module: "TransferModule", starts: Sequence[int], phase: int, chosen: int | None) -> str | None:
+        """Note when the phases of the training began in fact (`starts`, in optimiser steps), and what it trained.
+
+        `phase` is the last one that was entered, `chosen` the optimiser step after which validation found its best
+        score. Returns what must be said where phases were left out.
+        """
+        plan, noted = module.plan, self.details["plan"]
+        assert plan is not None
+        for start, written in zip(starts, noted["phases"], strict=True):
+            if start != written["start"]:
+                written |= {"start": start, "planned_start": written["start"]}
+        selected = None if chosen is None else bisect.bisect_left(starts, chosen) - 1
+        noted |= {"ended_in": phase, "selected_in": selected}
+        self.counts |= _trainable(module, plan.trained_until(phase))
+        if phase == len(plan.phases) - 1:
+            return None
+        never = plan.ever_trainable - frozenset().union(*(p.trainable for p in plan.phases[: phase + 1]))
+        names = ", ".join(group.name for group in plan.groups if group.name in never)
+        return f"the training ended in phase {phase + 1} of {len(plan.phases)}: never trained were {names or 'none'}."
 
     def trained(self, steps: int, epochs: int) -> None:
         """Note how long was trained, and how fast: examples a second include the validations between the epochs."""

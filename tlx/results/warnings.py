@@ -38,12 +38,21 @@ def warnings(
         said.append(f"† the test split was read more than once, or before training ended, in {named(unsealed)}.")
     if smaller := [cell for cell in cells if any(run.record.get("halvings") for run in cell.completed)]:
         said.append(f"batches were halved for want of GPU memory (and gradients accumulated) in {named(smaller)}.")
+    if short := [cell for cell in cells if any(_ended_early(run.record) for run in cell.completed)]:
+        said.append(f"training ended before the last phase of its plan, with layers never trained, in {named(short)}.")
     if damaged := [run for run in runs if run.status == "damaged"]:
         number = f"{len(damaged)} files of these studies" if len(damaged) > 1 else "a file of this study"
         more = f" And {len(damaged) - SHOWN} more." if len(damaged) > SHOWN else ""
         problems = " ".join(str(run.problem) for run in damaged[:SHOWN])
         said.append(f"{number} cannot be read: {problems}{more}")
     return [f"Warning: {text}" for text in said]
+
+
+def _ended_early(record: dict[str, Any]) -> bool:
+    """Whether phases of the run's plan were never reached; earlier versions did not say, and their steps do."""
+    plan, steps = record.get("plan") or {}, (record.get("counts") or {}).get("steps")
+    last = (plan.get("phases") or [{}])[-1].get("start")
+    return isinstance(steps, int) and isinstance(last, int) and 0 < steps <= last
 
 
 def _on_baseline(cells: Sequence[Cell], metric: str, baseline: str, partners: Partners) -> list[str]:
