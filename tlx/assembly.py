@@ -9,6 +9,7 @@ from tlx.data.prepared import prepare_part
 from tlx.instantiate import instantiate
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule
+from tlx.strategies.coverage import mixed
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
 
@@ -40,6 +41,7 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     module.plan = strategy.apply(module, backbone)
     if strategy.solver is not None:
         strategy.solver.check(config)
+    module.mixout = mixed(config, module)
     module.objectives = strategy.objectives
     for objective in module.objectives:
         objective.join(config, module)

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from tlx.cache.frozen_work import FrozenWork
+from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.phases import PhaseSchedule, phase_starts
 from tlx.distributed import broadcast_buffers
+from tlx.layer_groups import HEAD
 from tlx.models.backbone import Backbone
 from tlx.modes import in_eval_mode
 from tlx.objectives.objective import Objective
@@ -45,6 +47,7 @@ class TransferModule(L.LightningModule):
         self.make_optimizer, self.schedule = optimizer, schedule
         self.plan: ParameterPlan | None = None
         self.objectives: Sequence[Objective] = ()  # what is minimised beside the task's loss
+        self.mixout: Mixout | None = None
         self.base: str | None = None  # hash of what no phase trains; checkpoints hold it where it is known
         self.meter: ClassificationMeter | None = None
         self.frozen_work: FrozenWork | None = None  # plays the frozen layers back to the steps of a training
@@ -124,11 +127,20 @@ class TransferModule(L.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_callbacks(self) -> list[L.Callback]:
-        return list(self.objectives)
+        return [*self.objectives, *([self.mixout] if self.mixout else [])]
 
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters and buffers of every group that some phase trains: all that a run changes."""
         return self._trained(self.state_dict())
+
+    @property
+    def trained_pretrained(self) -> frozenset[str]:
+        """Names of the parameters that some phase trains and that were not new: no head's, adapter's or missing one."""
+        plan, report = self.plan, self.backbone.load_report
+        assert plan is not None
+        new = {n for g in plan.groups if g.adapter or g.name == HEAD for n in g.parameters}
+        new |= {f"backbone.network.{name}" for name in (report.missing if report else ())}
+        return plan.trained - new
 
     def _trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         assert self.plan is not None

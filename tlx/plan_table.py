@@ -25,6 +25,7 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         pretrain_if_missing(compose, composed.config, composed.choices)
     from tlx.assembly import assemble
     from tlx.data.sampling import training_length
+    from tlx.strategies.coverage import coverage
 
     config = composed.config
     data, module = assemble(config)
@@ -68,6 +69,10 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         f"{len(data.train)} labels × {budget.epochs(config)} epochs",
         highlight=False,
     )
+    for part, share in coverage(module).items():
+        what = "lies beside" if part == "adapter" else "touches"
+        of = "" if part == "adapter" else "trained "
+        console.print(f"{part} {what} {share:.1%} of the backbone's {of}weights", highlight=False)
 
 
 def _rate(module: "TransferModule", plan: "ParameterPlan", group: str) -> str:

@@ -10,7 +10,6 @@ from tlx import budget
 from tlx.cache.follow_phases import FollowPhases
 from tlx.cache.frozen_work import FrozenWork
 from tlx.callbacks.divergence import StopOnDivergence
-from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.patience import Patience
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.checkpoints import BestWeights, SafeCheckpointIO
@@ -46,8 +45,6 @@ def make_trainer(
     ]
     if patience := budget.patience(config):
         parts.append(Patience(schedule, monitor, mode, patience))
-    if config["strategy"]["mixout"]:
-        parts.append(Mixout(config["strategy"]["mixout"], select=lambda name, layer: name.startswith("backbone.")))
     return L.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],

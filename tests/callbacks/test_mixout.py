@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from tlx.callbacks.mixout import Mixout, mixout
+from tlx.callbacks.mixout import Mixout, matrices, mixout
+from tlx.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -156,8 +157,8 @@ def test_in_somebody_elses_trainer() -> None:
     module.inspect = inspect
     run = trainer(callback)
     run.fit(module, data(), data())
-    assert set(callback.pretrained) == {"conv", "hidden"}
-    assert all(torch.equal(callback.pretrained[n], before[f"{n}.weight"]) for n in callback.pretrained)
+    assert set(callback.pretrained) == {"conv.weight", "hidden.weight"}
+    assert all(torch.equal(callback.pretrained[n], before[n]) for n in callback.pretrained)
     assert any(not torch.equal(o[0], x) for o in outputs[1:] for x in o[1:])
     # At the very start the weight is the pretrained one: mixing changes nothing yet.
     assert all(torch.allclose(outputs[0][0], x, atol=1e-6) for x in outputs[0])
@@ -262,7 +263,7 @@ def test_a_later_fit_mixes_with_the_values_before_the_first() -> None:
     first = module.hidden.weight.detach().clone()
     for _ in range(2):
         trainer(callback).fit(module, data())
-    assert torch.equal(callback.pretrained["hidden"], first)
+    assert torch.equal(callback.pretrained["hidden.weight"], first)
 
 
 def test_gradient_checkpointing_sees_the_same_mixed_weights_again() -> None:
@@ -287,3 +288,124 @@ def test_a_layer_used_twice_in_one_pass_is_drawn_twice() -> None:
     assert not torch.equal(layer(x), layer(x))
     layer(layer(x)).sum().backward()
     assert layer.weight.grad is not None
+
+
+@pytest.mark.parametrize("p", [0.3, 0.7])
+def test_input_neurons_of_transposed_weights_and_of_groups_are_drawn_as_such(p: float) -> None:
+    weight, pretrained = pair(6, 4)
+    turned = mixout(weight.T, pretrained.T, p, seeded(3), inputs=0)
+    torch.testing.assert_close(turned, mixout(weight, pretrained, p, seeded(3)).T)
+    weight, pretrained = pair(6, 2, 3)  # three groups of two outputs and two inputs each
+    kept = torch.isclose(mixout(weight, pretrained, p, seeded(4), groups=3), pretrained).reshape(3, 2, 2, 3)
+    assert (kept == kept[:, :1, :, :1]).all(), "one draw for all outputs of a group"
+    draws = [torch.isclose(mixout(weight, pretrained, p, seeded(i), groups=3), pretrained)[:, 0, 0] for i in range(30)]
+    assert any(len(set(draw.tolist())) == 2 for draw in draws), "each group has input neurons of its own"
+
+
+def test_every_layer_with_a_matrix_is_known_by_its_inputs() -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    expected = [
+        (nn.Linear(3, 5), {"weight": (1, 1)}),
+        (Conv1D(5, 3), {"weight": (0, 1)}),
+        (nn.Conv2d(4, 8, 3, groups=4), {"weight": (1, 4)}),
+        (nn.Conv3d(4, 8, 3), {"weight": (1, 1)}),
+        (nn.ConvTranspose1d(4, 8, 3), {"weight": (0, 1)}),
+        (nn.MultiheadAttention(8, 2), {"in_proj_weight": (1, 1)}),
+        (
+            nn.MultiheadAttention(8, 2, kdim=4, vdim=4),
+            {"q_proj_weight": (1, 1), "k_proj_weight": (1, 1), "v_proj_weight": (1, 1)},
+        ),
+        (nn.Embedding(5, 3), {}),
+        (nn.LayerNorm(5), {}),
+        (nn.LSTM(3, 4), {}),
+        (nn.utils.parametrizations.weight_norm(nn.Conv1d(4, 4, 3)), {}),
+    ]
+    for layer, found in expected:
+        assert matrices(layer) == found, layer
+
+
+class Reader(nn.Module):
+    """Uses the weight of a child without calling it, as WavLM's attention does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(6, 6)
+
+    def attend(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.q_proj.weight, self.q_proj.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(x)
+
+
+class Odd(nn.Module):
+    """Uses the weight of a grandchild."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.ModuleDict({"deep": nn.Linear(6, 6)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.inner["deep"].weight.T
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x[:, None], x[:, None], x[:, None])[0][:, 0]
+
+
+def gpt2_mlp() -> nn.Module:
+    from transformers.pytorch_utils import Conv1D
+
+    return nn.Sequential(Conv1D(8, 6), nn.GELU(), Conv1D(6, 8))
+
+
+class Around(Foreign):
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+        self.head = nn.Linear(6, 2)
+        del self.conv, self.hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.part(x).tanh())
+
+
+@pytest.mark.parametrize("make", [Reader, Attention, gpt2_mlp])
+def test_a_weight_at_p_1_never_moves_however_the_network_reads_it(make: Callable[[], nn.Module]) -> None:
+    module, callback = Around(make()), Mixout(1.0, select=not_head)
+    before = {n: t.clone() for n, t in module.part.named_parameters()}
+    trainer(callback).fit(module, data())
+    matrices_of = {n for n, t in before.items() if t.ndim > 1}
+    assert set(callback.pretrained) == {f"part.{n}" for n in matrices_of}
+    assert {n for n, t in module.part.named_parameters() if torch.equal(t, before[n])} >= matrices_of
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    again = Around(make())
+    trainer(Mixout(0.0)).fit(again, data())
+    assert all("weight" not in vars(m) for m in again.modules())
+
+
+def test_what_is_read_over_two_modules_is_refused_and_not_passed_over() -> None:
+    with pytest.raises(UserError, match=r"cannot mix part\.inner\.deep\.weight"):
+        trainer(Mixout(0.5)).fit(Around(Odd()), data())
+
+
+def test_a_layer_that_the_loss_does_not_need_is_no_reason_to_refuse() -> None:
+    module = Foreign()
+    module.pooler = nn.Linear(8, 8)
+    trainer(Mixout(0.5)).fit(module, data())
+
+
+@pytest.mark.parametrize("callback", [Mixout(0.5, select=lambda name, layer: name == "haed"), Mixout(0.5)])
+def test_nothing_to_mix_is_an_error_before_training(callback: Mixout) -> None:
+    module = Around(nn.LayerNorm(6)) if callback.select("part", nn.Linear(1, 1)) else Foreign()
+    if isinstance(module, Around):
+        module.head = nn.Bilinear(6, 6, 2)
+        module.forward = lambda x: module.head(module.part(x), x)  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="none takes part"):
+        trainer(callback).fit(module, data())

@@ -129,7 +129,8 @@ def test_mixout_composes_with_gradual_unfreezing_and_leaves_the_head_out() -> No
     before = {n: t.clone() for n, t in module.state_dict().items()}
     mixout = Mixout(0.5, select=lambda name, layer: name.startswith("backbone."))
     fit(module, mixout)
-    assert set(mixout.pretrained) == {"backbone.network.stem.0"} | {f"backbone.network.blocks.{i}.0" for i in range(3)}
+    blocks = {f"backbone.network.blocks.{i}.0.weight" for i in range(3)}
+    assert set(mixout.pretrained) == {"backbone.network.stem.0.weight"} | blocks
     assert not any(torch.equal(before[n], t) for n, t in module.state_dict().items())
 
 

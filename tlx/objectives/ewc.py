@@ -3,7 +3,7 @@ arXiv:1612.00796).
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning as L
@@ -31,7 +31,7 @@ class EWC(Penalty):
     (`tlx.objectives.fisher`); parameters that it does not name are free. Checkpoints hold it.
 
     Raises:
-        UserError: a negative strength.
+        UserError: a negative strength; from `fit`: F is zero, or of no parameter of the module.
     """
 
     label: ClassVar[str] = "ewc"
@@ -52,6 +52,19 @@ class EWC(Penalty):
         if not self.fisher:
             self.fisher = dict(self._given(pl_module) if callable(self._given) else self._given)
         super().on_fit_start(trainer, pl_module)
+
+    def check(self, names: Sequence[str]) -> None:
+        held = {name: f for name, f in self.fisher.items() if name in names}
+        if not held:
+            raise UserError(
+                "ewc: the Fisher information names none of the module's parameters, so that nothing is held: it has "
+                f"{', '.join(list(self.fisher)[:4]) or 'none'}, and the module {', '.join(names[:4])}."
+            )
+        if not any(bool(f.any()) for f in held.values()):
+            raise UserError(
+                "ewc: the Fisher information is zero everywhere, so that nothing is held: the source task's "
+                "predictions do not depend on these weights. Take strategy=l2_sp, or weights with a source task."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"fisher": self.fisher, "seconds": self.seconds}
@@ -90,6 +103,9 @@ class SourceEWC(EWC):
             )
         assert module.plan is not None
         module.plan.no_decay |= self._held
+
+    def touches(self, module: "TransferModule") -> frozenset[str]:
+        return self._held if self.strength else frozenset()
 
     def examples(self, module: "TransferModule") -> Iterable[Any]:
         data = source_examples(self._config, module)

@@ -25,6 +25,10 @@ class Objective(L.Callback):
             UserError: the term makes no sense in this run.
         """
 
+    def touches(self, module: "TransferModule") -> frozenset[str] | None:
+        """Names of the parameters that the term is about, for the record; None: of no parameters in particular."""
+        return None
+
     def examples(self, module: "TransferModule") -> Iterable[Any]:
         """Encoded examples that the network meets for this term's sake, beside those that it trains on."""
         return ()

@@ -1,6 +1,6 @@
 """Quadratic penalties on weights, added to the gradient once per optimiser step."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from tlx.errors import UserError
-from tlx.layer_groups import HEAD
 from tlx.objectives.objective import Objective
 
 if TYPE_CHECKING:
@@ -115,7 +114,15 @@ class Penalty(Objective):
         """Whether the parameter is held near its start."""
         raise NotImplementedError
 
+    def check(self, names: Sequence[str]) -> None:
+        """See that the penalty is of some of the parameters that are called so.
+
+        Raises:
+            UserError: it is not.
+        """
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.check([name for name, _ in pl_module.named_parameters()])
         for name, parameter in pl_module.named_parameters():
             if self.starts(name) and name not in self.start:
                 self.start[name] = parameter.detach().clone()
@@ -174,16 +181,13 @@ def pretrained(config: Mapping[str, Any], module: "TransferModule", label: str) 
     Raises:
         UserError: there are none.
     """
-    init, plan, report = config["strategy"]["init"], module.plan, module.backbone.load_report
-    assert plan is not None
+    init = config["strategy"]["init"]
     if init in ("scratch", "shuffled"):
         raise UserError(
             f"{label} holds weights near their pretrained values, and strategy.init={init} has none: say "
             "strategy.init=pretrained (or registry:NAME), or strategy.objectives=[]."
         )
-    new = {n for g in plan.groups if g.adapter or g.name == HEAD for n in g.parameters}
-    new |= {f"backbone.network.{name}" for name in (report.missing if report else ())}
-    found = plan.trained - new
+    found = module.trained_pretrained
     if not found:
         raise UserError(
             f"{label} holds pretrained weights near where they started, and this strategy trains none of them: leave "

@@ -132,15 +132,13 @@ class Recording:
     def describe(self, module: "TransferModule", data: "Data", frozen: str) -> None:
         """Note what is about to be trained on what."""
         from tlx.data.sampling import training_length
+        from tlx.strategies.coverage import coverage
 
         plan = module.plan
         assert plan is not None
-        sizes = {n: p.numel() for n, p in module.named_parameters()}
-        total = sum(sizes.values())
         self.counts |= {
-            "parameters": total,
-            "trainable": sum(sizes[n] for n in plan.trained),
-            "trainable_share": sum(sizes[n] for n in plan.trained) / total,
+            "parameters": sum(p.numel() for p in module.parameters()),
+            **_trainable(module, plan.trained),
             "train_labels": data.spec.sizes["train"],
             "selection_labels": data.spec.sizes["validation"] if self.config["selection"] == "best" else 0,
             "test_labels": data.spec.sizes["test"],
@@ -327,6 +325,13 @@ def code_version() -> dict[str, Any]:
         commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
         _CODE.update(code=commit, dirty=bool(git("status", "--porcelain", "tlx", "configs")) if commit else None)
     return _CODE
+
+
+def _trainable(module: "TransferModule", names: Iterable[str]) -> dict[str, float]:
+    """How many parameters these are, and which share of the module's."""
+    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    count = sum(sizes[name] for name in names)
+    return {"trainable": count, "trainable_share": count / sum(sizes.values())}
 
 
 def _memory() -> dict[str, int]:
