@@ -36,6 +36,9 @@ def test_the_loaded_model_gives_the_stored_predictions(run_folder):
     module = load_model(folder)
     assert not module.training
     stored = pd.read_parquet(folder / "predictions.parquet")
+    noted = record["predictions"]
+    assert noted["examples"] == len(stored) and noted["predicted_classes"] == stored["predicted"].nunique()
+    assert noted["majority"] == stored["label"].value_counts(normalize=True).max()
     config = record["config"]
     test = instantiate(config["dataset"], "dataset").load(config["seed"], Path(config["paths"]["cache"])).test
     assert list(stored["id"]) == test.ids

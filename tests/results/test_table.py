@@ -248,7 +248,10 @@ def test_warnings(study) -> None:
     study.run("full", 0, 0.6, versions={"code": "def", "dirty": True}, machine={"threads": 8})
     study.run("full", 1, 0.7, counts={"test_reads": 2})
     caption = table(study).caption
-    assert "all seeds have the same test/accuracy in tiny_vision × scratch × digits × 2_per_class:" in caption
+    assert (
+        "all seeds have the same test/accuracy in tiny_vision × scratch × digits × 2_per_class, below its ceiling"
+        in caption
+    )
     assert "mix code versions (abc × 4, def × 1); within tiny_vision × full × digits × 2_per_class." in caption
     assert "mix thread counts (2 × 4, 8 × 1)" in caption
     assert "mix devices" not in caption

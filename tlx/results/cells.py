@@ -8,11 +8,13 @@ from typing import Any
 
 from tlx.errors import UserError, unknown
 from tlx.identity import WITHOUT_EFFECT
+from tlx.results.collapse import why_collapsed
 from tlx.results.collect import Run
-from tlx.results.naming import comparable, differing, flatten, lookup, under
+from tlx.results.naming import comparable, differing, flatten, lookup, setting, under
 from tlx.results.statistics.outliers import chance_score, outliers
 
 CHOICES = ("model", "strategy", "dataset", "train_size")
+SHOWN = 4  # cells, seeds or files named in one sentence
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,17 @@ class Cell:
             chance = chance_score(name, len(self.example.record.get("labels") or ()))
         bounded = chance is not None or name.endswith("accuracy")
         return outliers(self.scores(metric), examples if bounded else None, chance)
+
+    def collapsed(self, metric: str) -> dict[Any, str]:
+        """Seeds whose run learnt nothing, with the reason (`tlx.results.collapse`)."""
+        if metric not in self._collapsed:
+            found = ((run.seed, why_collapsed(run, metric)) for run in self.completed)
+            self._collapsed[metric] = {seed: why for seed, why in found if why}
+        return self._collapsed[metric]
+
+    @cached_property
+    def _collapsed(self) -> dict[str, dict[Any, str]]:
+        return {}
 
     def scores(self, metric: str) -> dict[Any, float]:
         """Seed → score over the completed runs that have a finite one."""
@@ -205,3 +218,10 @@ def check_key(cells: Sequence[Cell], key: str, option: str, seed_names: set[str]
     known = sorted(names - seed_names - {"seed"}, key=lambda name: (name not in CHOICES, "." in name, name))
     if key not in known:
         raise unknown(f"setting for {option}", key, known)
+
+
+def named(cells: Sequence[Cell]) -> str:
+    """The cells by their choices, the first few of them."""
+    names = [" × ".join(setting(key, cell.value(key)) for key in CHOICES) for cell in cells]
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -9,7 +9,7 @@ from tlx.errors import UserError
 from tlx.results.baseline import BASELINE, Partners, baselines, partners
 from tlx.results.best import UNDECIDED
 from tlx.results.caption import selection_note
-from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
+from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, named, seed_names
 from tlx.results.collect import Run
 from tlx.results.gains import LEVEL, Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
@@ -24,8 +24,9 @@ from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
 from tlx.results.statistics.power import Power, power_of
 from tlx.results.statistics.resampling import seed_interval
 from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, UNJUDGED
+from tlx.results.survivors import with_failures
 from tlx.results.tuning import Tuned, tune
-from tlx.results.warnings import named, warnings
+from tlx.results.warnings import warnings
 
 if TYPE_CHECKING:
     import pandas
@@ -141,7 +142,7 @@ def compare(
     shown = [key for key in (*CHOICES, *distinguishing([a for a, _ in pairs], ignored)) if key not in sides[0]]
     pairs.sort(key=lambda pair: [natural(pair[0].value(key)) for key in shown])
     beside, family = _family(tuned.cells, sides, pairs, ignored)
-    compared = gains([*pairs, *beside], metric, direction)[: len(pairs)]
+    compared = with_failures(gains([*pairs, *beside], metric, direction)[: len(pairs)], metric, direction)
     results = [_pair(gain, metric, direction, shown, names) for gain in compared]
     both = list({cell.id: cell for pair in pairs for cell in pair}.values())
     notes = selection_note(both) + tuned.notes + warnings(both, metric, runs, direction, None, Partners())

@@ -117,6 +117,8 @@ def _columns(table: Table, arrows: bool) -> list[tuple[str, str, Callable[[Mappi
     held = {key for row in table.rows for key, value in row.items() if value is not None}
     if "gain" in held:
         columns.append((gain_header(table), GAIN, gain))
+        if "gain_itt" in held:
+            columns.append(("failed = guessing", PLAIN, intended))
         if "examples_low" in held:
             columns.append(("other examples", PLAIN, lambda row: bounds(row["examples_low"], row["examples_high"])))
         if not arrows:
@@ -177,8 +179,8 @@ def _score(
 
 
 def marks(row: Mapping[str, Any]) -> str:
-    """† for a test split that was not sealed, ‡ for outlier seeds: the caption says more."""
-    return "†" * row["unsealed"] + "‡" * bool(row["outliers"])
+    """† for a test split that was not sealed, ‡ for outlier seeds, § for collapsed ones: the caption says more."""
+    return "†" * row["unsealed"] + "‡" * bool(row["outliers"]) + "§" * bool(row["collapsed"])
 
 
 def spread(mean: float | None, std: float | None, n: int, counts: Mapping[str, Any] | None = None) -> str:
@@ -198,6 +200,11 @@ def gain_header(table: Table) -> str:
 def gain(row: Mapping[str, Any]) -> str:
     """The row's gain with the interval that belongs to its verdict."""
     return interval(row["gain"], row["gain_low_holm"], row["gain_high_holm"])
+
+
+def intended(row: Mapping[str, Any]) -> str:
+    """The row's gain by intention to treat, where seeds failed."""
+    return interval(row["gain_itt"], row["gain_itt_low"], row["gain_itt_high"])
 
 
 def interval(gain: float | None, low: float | None, high: float | None) -> str:

@@ -4,8 +4,9 @@ It alone suffices to run again and to fill every table. Schema 1 holds `identity
 result), `cell` (the same without the seed), `status`, `choices`, `config` (resolved), `fingerprints`, `metrics` (only
 what the identity determines), `directions` ("higher" or "lower", by a metric's name or its last part), `plan` (layer
 groups with learning rates, phases with first steps), `counts`, `seconds`, `memory` (bytes), `cost` (operations, speed),
-`versions`, `machine`, `selection`, `error`, `started` (ISO time), `attempt`, `halvings` (of the batch, for
-want of memory) and `sittings` (when and where it was worked on: one more each time it was taken up).
+`versions`, `machine`, `selection`, `predictions` (of the test part in numbers: see `tlx.results.collapse`), `error`,
+`started` (ISO time), `attempt`, `halvings` (of the batch, for want of memory) and `sittings` (when and where it was
+worked on: one more each time it was taken up).
 
 JSON knows no NaN and no infinity. Such a number is stored as null, and `non_finite` names its place and what it was, so
 that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": null}, "non_finite":
@@ -40,12 +41,14 @@ VALUES: dict[str, tuple[tuple[type, ...], tuple[str, ...], str]] = {
     "memory": (NUMBER, ("peak_rss_bytes",), "number"),
     "cost": (NUMBER, ("flops_train",), "number"),
     "versions": ((str, *NUMBER), (), "word"),
+    "predictions": (NUMBER, (), "number"),
     "machine": ((str, *NUMBER), (), "word or number"),
     "splits": ((str,), (), "word"),
 }
 # Other parts, with what they are where they are there and not null.
 PARTS: dict[str, type] = {
     "seconds_alone": dict,
+    "predictions": dict,
     "splits": dict,
     "split": str,
     "labels": list,

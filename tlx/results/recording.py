@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.atomic import atomic
 from tlx.errors import Killed, full_disk, out_of_space
+from tlx.results.collapse import predictions_summary
 from tlx.results.record import FULL, KILLED, left_unfinished, read_record, write_record
 
 if TYPE_CHECKING:
@@ -222,7 +223,9 @@ class Recording:
         if self.config["keep_checkpoints"] in ("best", "both"):
             self._save_weights(module, "best.safetensors")
         logits, labels = test.predictions()
-        frame = pd.DataFrame({"id": data.test.ids, "label": labels.numpy(), "predicted": logits.argmax(1).numpy()})
+        predicted = logits.argmax(1).numpy()
+        self.details["predictions"] = predictions_summary(labels.numpy(), predicted)
+        frame = pd.DataFrame({"id": data.test.ids, "label": labels.numpy(), "predicted": predicted})
         frame["logits"] = list(logits.numpy())
         with atomic(self.folder / "predictions.parquet") as file:
             frame.to_parquet(file, compression="zstd")

@@ -16,9 +16,11 @@ from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
 from tlx.results.predictions import over_examples
+from tlx.results.seed_warnings import unseen_collapses
 from tlx.results.selection import refuse_selection_on_test
 from tlx.results.statistics import PairedT, mean_std
 from tlx.results.statistics.power import detectable_difference
+from tlx.results.survivors import intention_to_treat, with_failures
 from tlx.results.tuning import Tuned, tune
 from tlx.results.warnings import warnings
 
@@ -40,6 +42,10 @@ class Table:
     - detectable: the gain that so many seeds find in 80 % of studies at Holm's strictest level, the uncertainty of the
       spread included; None where it is more than there can be;
     - examples_low, examples_high: the gain's 95 % interval over draws of test examples, where these were asked for;
+    - gain_itt, gain_itt_low, gain_itt_high, gain_itt_n: where seeds failed, the gain by intention to treat: over all
+      seeds that began, the failed ones at the score of guessing (`tlx.results.survivors`), with its interval at Holm's
+      strictest level;
+    - collapsed: seed → why its run learnt nothing; baseline_collapsed: whether a run of the baseline did not;
     - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
     - failed and missing (numbers of runs), outliers (seed → why its score does not belong to the others) and unsealed
@@ -116,7 +122,7 @@ def build_table(
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
     pairs = [(cell, partners.found[cell.id]) for cell in order if cell.id in partners.found] if direction else []
-    found_gains = gains(pairs, names[0], direction) if direction else []
+    found_gains = with_failures(gains(pairs, names[0], direction), names[0], direction) if direction else []
     by_cell = {gain.cell.id: gain for gain in found_gains}
     drawn = {}
     if examples and direction:
@@ -124,6 +130,7 @@ def build_table(
     standing = against_best(order, names[0], direction, by_cell)
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
+        row |= _doubt_columns(cell, by_cell.get(cell.id), names[0], direction)
         row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
     if caption.fraction(table_rows, direction):
         for row in table_rows:  # no gain is over 100 points
@@ -132,6 +139,7 @@ def build_table(
     notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
     notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
     notes += caption.on_best(order, standing, keys)
+    notes += unseen_collapses(order, names[0])
     notes += warnings(order, names[0], runs, direction, reference, partners)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
@@ -195,6 +203,20 @@ def _gain_columns(gain: Gain | None) -> dict[str, Any]:
         "verdict": gain and gain.verdict,
         "detectable": detectable,
         "transfer_ratio": gain and gain.transfer_ratio,
+    }
+
+
+def _doubt_columns(cell: Cell, gain: Gain | None, metric: str, direction: str | None) -> dict[str, Any]:
+    """What its collapsed and failed seeds say of a row and of its gain."""
+    intended = intention_to_treat(gain, metric, direction) if gain and direction else None
+    t = intended.t if intended else PairedT(None, None, None, 0, None, None)
+    return {
+        "collapsed": cell.collapsed(metric) or None,
+        "baseline_collapsed": bool(gain.partner.collapsed(metric)) if gain else None,
+        "gain_itt": t.mean,
+        "gain_itt_low": t.low,
+        "gain_itt_high": t.high,
+        "gain_itt_n": t.n if intended else None,
     }
 
 

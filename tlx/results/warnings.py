@@ -6,11 +6,10 @@ from shlex import quote
 from typing import Any
 
 from tlx.results.baseline import Partners, seeds_apart
-from tlx.results.cells import CHOICES, Cell
+from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collect import Run
-from tlx.results.naming import comparable, setting
-
-SHOWN = 4  # rows named in one warning
+from tlx.results.naming import comparable
+from tlx.results.seed_warnings import on_seeds
 
 
 def warnings(
@@ -27,7 +26,7 @@ def warnings(
         said += _on_baseline(cells, metric, baseline, partners)
         if partners.found and direction is None and any(cell.scores(metric) for cell in cells):
             said.append(f"the records do not say whether higher or lower {metric} is better, so there is no gain.")
-    said += _on_seeds(cells, metric)
+    said += on_seeds(cells, metric, partners)
     said += _on_mixtures(cells)
     lost = [cell for cell in cells if len(cell.scores(metric)) < len(cell.completed)]
     if part := [cell for cell in lost if cell.scores(metric)]:
@@ -100,34 +99,6 @@ def command(cells: Sequence[Cell], strategy: str) -> str:
     words = [f"experiment={experiment}"] * bool(experiment) + words + [f"seed={seeds}", f"study={cell.example.study}"]
     more = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
     return f"This makes it, with whatever else these runs were given: tlx train -m {' '.join(map(quote, words))}{more}"
-
-
-def _on_seeds(cells: Sequence[Cell], metric: str) -> list[str]:
-    said = []
-    scored = [(cell, cell.scores(metric)) for cell in cells]
-    if single := [cell for cell, scores in scored if len(scores) == 1]:
-        said.append(
-            f"one seed only in {named(single)}: no spread, no interval, no test. Run more, e.g. seed=0,1,2,3,4."
-        )
-    still = [cell for cell, scores in scored if len(scores) > 2 and len(set(scores.values())) == 1]
-    if still:
-        said.append(
-            f"all seeds have the same {metric} in {named(still)}: a score at its ceiling, or the same weights scored "
-            "again and again."
-        )
-    strays = [(cell, scores, cell.outliers(metric)) for cell, scores in scored]
-    told = [
-        f"{named([cell])} seed {seed} ({scores[seed]:.3f}, {why}{'' if why == 'at chance' else ' the others'})"
-        for cell, scores, found in strays
-        for seed, why in found.items()
-    ]
-    if told:
-        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        said.append(
-            f"‡ outlier seeds, kept in every number: {', '.join(told[:SHOWN])}{more}. Far: a modified z-score that a "
-            "clean cell of this size reaches in 1 % of cases; at chance: no better than guessing."
-        )
-    return said
 
 
 def _on_mixtures(cells: Sequence[Cell]) -> list[str]:
@@ -214,10 +185,3 @@ def _alike(cells: Sequence[Cell], *keys: str) -> list[list[Cell]]:
 
 def _short(value: Any) -> str:
     return "unknown" if value is None else str(value)[:10]
-
-
-def named(cells: Sequence[Cell]) -> str:
-    """The cells by their choices, the first few of them."""
-    names = [" × ".join(setting(key, cell.value(key)) for key in CHOICES) for cell in cells]
-    names = list(dict.fromkeys(names))
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -57,6 +57,9 @@ def page_table(findings: Findings) -> PageTable:
         gains = [layout.gain(row) for row in rows]
         why = "mean paired difference, positive is better [interval that belongs to the verdict: see the caption]"
         add(layout.gain_header(table), why, gains, [row["gain"] for row in rows])
+        if "gain_itt" in held:
+            why = "the gain over all seeds that began, those that failed at the score of guessing (intention to treat)"
+            add("failed = guessing", why, [layout.intended(row) for row in rows], [row["gain_itt"] for row in rows])
         verdicts = [row["verdict"] or NONE for row in rows]
         kinds = [f"verdict {word.replace(' ', '-')}" for word in verdicts]
         add("verdict", "by whether the interval leaves out 0", verdicts, verdicts, kinds)

@@ -64,12 +64,27 @@ def verdict(findings: Findings) -> str:
     else:
         parts = [f"{len(found)} {VERDICTS[word][len(found) > 1]}" for word, found in counts.items() if found]
         head = f"Of {_rows(len(compared))} compared with {baseline}, {', '.join(parts)}"
-    best = max(counts["helps"] or compared, key=lambda row: row["gain"])
-    said = f"{head}. Largest gain{' that is sure' if counts['helps'] else ''}: {_gain(best, findings)}"
+    said = f"{head}. {_largest(counts['helps'], compared, findings)}"
     if counts["hurts"]:
         worst = min(counts["hurts"], key=lambda row: row["gain"])
         said += f"; largest loss that is sure: {_gain(worst, findings)}"
     return said + "."
+
+
+def _largest(helping: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any]], findings: Findings) -> str:
+    """The largest gain; it is sure where it helps, and over a baseline that learnt something."""
+    sound = [row for row in helping if not row["baseline_collapsed"]]
+    best = max(sound or helping or compared, key=lambda row: row["gain"])
+    if sound:
+        said = f"Largest gain that is sure: {_gain(best, findings)}"
+        left = len(helping) - len(sound)
+        return f"{said}, without {_rows(left)} over a baseline that collapsed" if left else said
+    said = f"Largest gain: {_gain(best, findings)}"
+    return (
+        f"{said}, over a baseline that collapsed, which makes it no gain of transfer"
+        if best["baseline_collapsed"]
+        else said
+    )
 
 
 def _transfers(row: dict[str, Any], baseline: str) -> bool:
