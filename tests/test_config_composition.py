@@ -1,11 +1,14 @@
 """Composing configs: the user's folder goes before ours, parts are built from nodes, and their types are checked."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 
 from tlx.config import composer
 from tlx.config_folder import CONFIG_DIR
@@ -217,3 +220,47 @@ def test_mistakes_in_nodes(keys: dict[str, Any], message: str) -> None:
 
 def test_resolve() -> None:
     assert resolve("torch.optim.AdamW", "optimizer._target_") is torch.optim.AdamW
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("lr=3", "optimizer.lr"),
+        ("train_size=3", "Did you mean 'dataset.train_size'"),
+        ("epochs=3", "Did you mean 'trainer.max_epochs'"),
+        ("optimizer.name=sgd", "Choose it as optimizer=sgd"),
+        ("optimizer.nesterov=true", "It belongs to optimizer=sgd"),
+        ("strategy.solver=x", "It belongs to strategy=logistic_probe"),
+        ("hydra.launcher.njobs=2", "Did you mean 'hydra.launcher.n_jobs'"),
+        ("optimizer=my", r"optimizers/my.yaml lies in the group 'optimizers': move it to optimizer/"),
+        ("dataset.metrics=[acuracy]", r"metrics=\['acuracy'\].*correct the one"),
+        ("model.size=0", "whole number"),
+        ("model.channels=0", "whole number"),
+    ],
+)
+def test_a_word_that_is_wrong_is_answered_with_what_exists(verbs, tmp_path: Path, word: str, hint: str) -> None:
+    (tmp_path / "conf" / "optimizers").mkdir(parents=True)
+    (tmp_path / "conf" / "optimizers" / "my.yaml").write_text("_target_: torch.optim.SGD\n")
+    words = [f"paths.{name}={tmp_path / name}" for name in ("runs", "registry", "cache")]
+    words += [f"--config-dir={tmp_path / 'conf'}", "model=timm", "model.arch=resnet18", "strategy=scratch"]
+    assert re.search(hint, verbs("train", *words, word).complaint)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plugin_with_a_config_of_our_name_is_not_taken_for_its_schema() -> None:
+    """hydra-optuna-sweeper registers hydra/sweeper=optuna, of which our keys would be refused."""
+
+    @dataclass
+    class Theirs:
+        _target_: str = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+        n_trials: int = 20
+        storage: str | None = None
+
+    store = ConfigStore.instance()
+    store.store(group="hydra/sweeper", name="optuna", node=Theirs, provider="optuna_sweeper")
+    try:
+        with composer() as compose:
+            assert compose.sweeper(["hydra/sweeper=optuna"])["batch"] == 1
+        assert store.load("hydra/sweeper/optuna.yaml").node.n_trials == 20  # as the plugin left it
+    finally:
+        del store.repo["hydra"]["sweeper"]["optuna.yaml"]

@@ -4,7 +4,6 @@ No torch here: composing, checking names and naming run folders must be quick.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
@@ -24,17 +24,15 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tlx.config_errors import GROUPS, missing, not_composed
 from tlx.config_folder import CONFIG_DIR
 from tlx.config_limits import LimitedSource, check_size, too_deep
-from tlx.errors import RunFailed, UserError, nearest, one_line, unknown
+from tlx.errors import RunFailed, UserError, one_line
 from tlx.names import hold_targets
 from tlx.values import check_values
-
-# Parts that a user may leave null and that are still choices.
-GROUPS = ("model", "strategy", "dataset", "optimizer", "scheduler", "trainer", "logger", "experiment")
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,9 @@ class Composer:
     A user's yaml with the same name as ours replaces it. Use as `with composer(...) as compose:`.
     """
 
-    def __init__(self, hydra: Hydra, limited: bool = False) -> None:
-        """`limited`: configs from somewhere else are among those of `hydra`, and may come to no more than a limit."""
-        self.loader, self.limited = hydra.config_loader, limited
+    def __init__(self, hydra: Hydra, folder: Path | None = None) -> None:
+        """`folder` is the user's, if there is one: what is composed with it may come to no more than a limit."""
+        self.loader, self.folder = hydra.config_loader, folder
         self.parser = OverridesParser.create(config_loader=self.loader)
 
     def expand(self, overrides: Sequence[str]) -> list[list[str]]:
@@ -113,9 +111,9 @@ class Composer:
         choices = {k: v for k, v in chosen.items() if k in GROUPS}
         config = OmegaConf.masked_copy(loaded, [str(k) for k in loaded if k != "hydra"])
         try:
-            missing = sorted(OmegaConf.missing_keys(config))
-            if missing:
-                raise UserError(f"{', '.join(missing)} must be given: tlx train {missing[0]}=…")
+            absent = sorted(OmegaConf.missing_keys(config))
+            if absent:
+                raise UserError(f"{', '.join(absent)} must be given: tlx train {absent[0]}=…")
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
             raise UserError(f"the configuration cannot be resolved: {one_line(error)}") from error
@@ -211,51 +209,18 @@ class Composer:
     def _load(self, overrides: Sequence[str]) -> DictConfig:
         try:
             loaded = self.loader.load_configuration("train", list(overrides), RunMode.MULTIRUN, from_shell=True)
-            if self.limited:
+            if self.folder is not None:
                 check_size(OmegaConf.to_container(loaded, resolve=False))
             return loaded
         except MissingConfigException as error:
-            raise self._missing(error) from error
+            raise missing(self, error) from error
         except HydraException as error:
-            raise self._composition(error, overrides) from error
+            raise not_composed(self, error, overrides) from error
         except RecursionError as error:
             raise too_deep(error) from error
         # OmegaConf raises ValueError for a key within a list, Hydra an AssertionError for a value within null.
         except (OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError) as error:
             raise UserError(f"the configuration cannot be composed: {one_line(error)}") from error
-
-    def _missing(self, error: MissingConfigException) -> UserError:
-        found = re.search(r"'([^']+)'", str(error))
-        path = error.missing_cfg_file or (found.group(1) if found else "?")
-        group, _, name = str(path).rpartition("/")
-        options = error.options or self.loader.get_group_options(group)
-        return unknown(group or "config", name, sorted(options), "See `tlx train --help`.")
-
-    def _composition(self, error: Exception, overrides: Sequence[str]) -> UserError:
-        text = str(error)
-        if key := re.search(r"Could not override '([^']+)'", text):
-            given = key.group(1)
-            keys = _keys(self._nearby(overrides))
-            if given in keys:  # its value is a dict that holds a key which is not there
-                new = getattr(error.__cause__, "full_key", None) or f"{given}.KEY"
-                return UserError(f"unknown key '{new}'. Where it is meant to be new, add it with a plus: +{new}=VALUE.")
-            parent = given.rpartition(".")[0]
-            near = [k for k in keys if k.rpartition(".")[0] == parent]
-            return unknown("key", given, near or [nearest(given, keys) or "see `tlx train --cfg`"])
-        if missing := re.search(r"Could not find '([^']+)'", text):
-            group, _, name = missing.group(1).rpartition("/")
-            return unknown(group or "config", name, sorted(self.loader.get_group_options(group)))
-        return UserError(f"the configuration cannot be composed: {one_line(error.__cause__ or error)}")
-
-    def _nearby(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of the choices among `overrides`, to name its keys; where these fail themselves, of none."""
-        choices = [str(o.input_line) for o in self.read(overrides) if o.key_or_group in GROUPS]
-        for kept in (choices, []):
-            try:
-                return self.loader.load_configuration("train", kept, RunMode.MULTIRUN, from_shell=True)
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError, RecursionError):
-                continue
-        return OmegaConf.create()
 
 
 @contextmanager
@@ -283,24 +248,22 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         made = Hydra.create_main_hydra2("tlx", search)
     finally:
         state.hydra = kept
-    yield Composer(made, limited=bool(user))
+    with _ours_alone():
+        yield Composer(made, Path(user) if user else None)
 
 
-def _keys(config: Any, prefix: str = "") -> list[str]:
-    keys = []
-    for key in config:
-        if (prefix == "" and key == "hydra") or str(key).startswith("_"):
-            continue
-        keys.append(prefix + str(key))
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            keys += _keys(node, f"{prefix}{key}.")
-        elif isinstance(node, ListConfig) and not node._is_none() and not node._is_missing():
-            parts = [(place, node._get_node(place)) for place in range(len(node))]
-            keys += [
-                k
-                for place, part in parts
-                if isinstance(part, DictConfig)
-                for k in _keys(part, f"{prefix}{key}.{place}.")
-            ]
-    return keys
+@contextmanager
+def _ours_alone() -> Iterator[None]:
+    """Configs of Hydra's plugins with the name of one of ours are away: Hydra would take them for the schema of ours.
+
+    hydra-optuna-sweeper, where it is installed, has a hydra/sweeper=optuna that knows nothing of our keys.
+    """
+    repo, away = ConfigStore.instance().repo.get("hydra", {}), []
+    for file in sorted((CONFIG_DIR / "hydra").glob("*/*.yaml")):
+        if (node := repo.get(file.parent.name, {}).pop(file.name, None)) is not None:
+            away.append((repo[file.parent.name], file.name, node))
+    try:
+        yield
+    finally:
+        for group, name, node in away:
+            group[name] = node

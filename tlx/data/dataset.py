@@ -95,7 +95,12 @@ class Dataset:
         if self.sampler not in SAMPLERS:
             raise unknown("dataset.sampler", self.sampler, SAMPLERS)
         if self.monitor not in self.metrics:
-            raise unknown("dataset.monitor", self.monitor, self.metrics, "It must be one of dataset.metrics.")
+            # Which of the two is misspelt is not known here.
+            listed = ", ".join(f"'{name}'" for name in self.metrics)
+            raise UserError(
+                f"dataset.monitor='{self.monitor}' is not among dataset.metrics=[{listed}], which it must be one of: "
+                "correct the one, or add it to the others (dataset.monitor is accuracy unless you say otherwise)."
+            )
         for key in ("validation_share", "test_share"):
             if not 0 < getattr(self, key) < 1:
                 raise UserError(f"dataset.{key}={getattr(self, key)} must lie between 0 and 1.")

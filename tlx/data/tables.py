@@ -13,6 +13,7 @@ from tlx.data.hub import hub_name, read_hub
 from tlx.errors import UserError, nearest, unknown
 
 ROLES = ("train", "validation", "test")
+ALSO_CALLED = {"train": ("training",), "validation": ("val", "valid", "dev", "eval"), "test": ("testing", "eval")}
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 Groups = dict[str, list[Path]]
 
@@ -67,7 +68,7 @@ def choose_splits(found: Sequence[str], splits: Mapping[str, str | None], where:
         return {"all": found[0]}
     for role, name in wanted.items():
         if name not in found:
-            match = nearest(name, found)
+            match = next((other for other in ALSO_CALLED[role] if other in found), None) or nearest(name, found)
             raise UserError(
                 f"{where} has no split '{name}'. It has {', '.join(sorted(found))}."
                 + (f" Did you mean dataset.splits.{role}={match}?" if match else "")

@@ -60,6 +60,9 @@ class VisionBackbone(Backbone):
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        for key, value in (("size", size), ("channels", channels)):
+            if value is not None and value < 1:
+                raise UserError(f"model.{key}={value} is not allowed: give a whole number ≥ 1, or null.")
         if not timm.is_model(arch):
             raise unknown("timm architecture", arch, timm.list_models(), "See timm.list_models().")
         name = arch.split(".")[0]

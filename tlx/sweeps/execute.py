@@ -82,6 +82,8 @@ def run_one(overrides: Sequence[str], config_dir: str | None = None) -> Planned:
         RunFailed: it was started and failed; its record says why.
     """
     with composer(config_dir) as compose:
+        if any(word.lstrip("+~").startswith("hydra.launcher") for word in overrides):
+            own_launcher(compose.launcher(overrides))  # it has nothing to do here, but its words may be wrong
         (run,) = prepare(compose, overrides, multirun=False)
     do_here(run)
     if not run.finished:
