@@ -2,6 +2,7 @@
 
 import bisect
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from tlx.callbacks.optimizers import AroundConfiguring, RateFactor, check_held, held
-from tlx.callbacks.timetable import STEPS, as_lists, position, timetable
+from tlx.callbacks.timetable import STEPS, Timetable, as_lists, position, timetable
 from tlx.compiled import forget_compiled
 from tlx.distributed import check_in_step, rewrap
 from tlx.errors import UserError, unknown
@@ -39,7 +40,7 @@ def phase_starts(trainer: L.Trainer, plan: ParameterPlan) -> tuple[list[int], in
     times = timetable(trainer, plan)
     if times.unit != STEPS:
         raise UserError("an epoch of this training has no known length: give its phases in steps, or as shares.")
-    return times.starts, int(times.total)
+    return [int(start) for start in times.starts], int(times.total)
 
 
 class PhaseSchedule(L.Callback):
@@ -68,7 +69,7 @@ class PhaseSchedule(L.Callback):
 
     def __init__(self, plan: ParameterPlan | None = None) -> None:
         self._given = plan
-        self.starts: list[int] = []
+        self.starts: list[float] = []
         self.unit = STEPS  # what `starts` are counted in
         self.phase = -1
         self._moved = False  # `starts` are not as planned
@@ -86,6 +87,10 @@ class PhaseSchedule(L.Callback):
         if not isinstance(plan, ParameterPlan):
             raise UserError("PhaseSchedule needs a ParameterPlan: pass one, or set the module's attribute `plan`.")
         return plan
+
+    def times(self, trainer: L.Trainer) -> Timetable:
+        """When the phases of the plan begin in the training that `trainer` is about to do."""
+        return timetable(trainer, self._current_plan)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         plan = self.make_plan(pl_module)
@@ -133,8 +138,13 @@ class PhaseSchedule(L.Callback):
         following = self.phase + 1
         if following == len(self.starts):
             return False
-        earlier = max(0, self.starts[following] - position(trainer, self.unit))
-        self.starts[following:] = [start - earlier for start in self.starts[following:]]
+        now = position(trainer, self.unit)
+        earlier = max(0, self.starts[following] - now)
+        later = self.starts[following + 1 :]
+        self.starts[following:] = [
+            min(now, self.starts[following]),
+            *(start if math.isinf(start) else start - earlier for start in later),
+        ]
         self._moved = True
         if callable(moved := getattr(module, "phases_moved", None)):
             moved()
@@ -188,10 +198,10 @@ class PhaseSchedule(L.Callback):
                 self._moved = begun["moved"]
                 return
             log.warning("the training began with other phases; from here on those of this callback count.")
-        times = timetable(trainer, self._current_plan)
-        self.starts, self.unit, self.phase, self._moved = times.starts, times.unit, -1, False
+        times = self.times(trainer)
+        self.starts, self.unit, self.phase, self._moved = list(times.starts), times.unit, -1, False
 
-    def _phase_at(self, place: int) -> int:
+    def _phase_at(self, place: float) -> int:
         # A phase that has begun is not left again: with other batches a place may come twice.
         return max(bisect.bisect_right(self.starts, place) - 1, self.phase)
 
@@ -253,9 +263,13 @@ def _stay_in_eval_mode(module: nn.Module, inputs: Any) -> None:
 class GradualUnfreezing(PhaseSchedule):
     """Gradual unfreezing in any Trainer with any LightningModule (Howard & Ruder 2018).
 
-    `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does
-    (`tlx.layer_groups.group_layers`). The arguments up to `lr_factor` are those of `tlx.strategies.freezing.Gradual`,
-    which computes the phases; but for `lr_factor`, learning rates stay with the module's own optimiser and scheduler.
+    `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does (by
+    `tlx.layer_groups.group_layers`; `tlx.proposed_groups.propose_groups` needs no patterns). The arguments up to
+    `lr_factor` are those of `tlx.strategies.freezing.Gradual`, which computes the phases; but for `lr_factor`, learning
+    rates stay with the module's own optimiser and scheduler.
+
+    With `timed=False` a phase has no length and lasts until `advance` is called, as `tlx.callbacks.patience.Patience`
+    does on a plateau; where phases are timed as well, whichever comes first begins the next.
 
     `own_freezing` says what is done about layer groups that the module itself does not train, since all their
     parameters have requires_grad False when the training begins, or some are not in its optimiser: "refuse" them;
@@ -272,11 +286,14 @@ class GradualUnfreezing(PhaseSchedule):
         steps_per_phase: int | None = None,
         lr_factor: float = 1.0,
         own_freezing: str = "refuse",
+        timed: bool = True,
     ) -> None:
         super().__init__()
         if own_freezing not in ("refuse", "lift", "keep"):
             raise unknown("own_freezing", own_freezing, ["refuse", "lift", "keep"])
-        self.groups, self.own_freezing = groups, own_freezing
+        if not timed and (epochs_per_phase is not None or steps_per_phase is not None):
+            raise UserError("phases with timed=False have no epochs_per_phase and no steps_per_phase: leave them out.")
+        self.groups, self.own_freezing, self.timed = groups, own_freezing, timed
         self.rule = Gradual(groups_per_phase, share, epochs_per_phase, steps_per_phase, lr_factor)
         self._lifted: list[nn.Parameter] = []
         self._around: AroundConfiguring | None = None
@@ -311,6 +328,11 @@ class GradualUnfreezing(PhaseSchedule):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._optimised = held(trainer) if self.own_freezing == "keep" else None
         super().on_fit_start(trainer, pl_module)
+
+    def times(self, trainer: L.Trainer) -> Timetable:
+        if self.timed or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return super().times(trainer)
+        return Timetable([0, *[math.inf] * (len(self._current_plan.phases) - 1)], math.inf)
 
     def _restore(self) -> None:
         super()._restore()

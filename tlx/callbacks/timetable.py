@@ -17,7 +17,7 @@ STEPS, BATCHES, EPOCHS = "optimiser steps", "batches", "epochs"
 class Timetable:
     """Where each phase begins, and the length of the training (infinite where it is not known), both in `unit`."""
 
-    starts: list[int]
+    starts: Sequence[float]
     total: float
     unit: str = STEPS
 
