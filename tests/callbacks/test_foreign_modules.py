@@ -386,11 +386,48 @@ def test_an_optimiser_that_the_module_keeps_is_scaled_once() -> None:
         assert [g["lr"] for g in run.optimizers[0].param_groups] == pytest.approx([0.025, 0.05, 0.1])
     with pytest.raises(UserError, match=r"was built with learning rates × 0\.25 for stem, and .* × 0\.01: go on"):
         trainer(DiscriminativeLR(groups, 0.1), max_epochs=1).fit(module, data())
-    early = Foreign()
-    early.kept = torch.optim.SGD(early.parameters(), lr=0.1)
-    early.configure = lambda module: module.kept
-    with pytest.raises(UserError, match="builds its SGD elsewhere than in configure_optimizers"):
-        trainer(DiscriminativeLR(groups), max_epochs=1).fit(early, data())
+
+
+def built_before(make: Callable[[Any], Any]) -> Foreign:
+    """As LightningCLI does: optimiser and scheduler exist before the training, and the method hands them out."""
+    module = Foreign()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    scheduler = {"scheduler": make(optimizer), "interval": "step", "monitor": "loss"}
+    module.configure = lambda module: {"optimizer": optimizer, "lr_scheduler": scheduler}
+    return module
+
+
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "lambda": lambda o: schedulers.LambdaLR(o, lambda step: 1 / (step + 2)),
+    "cosine": lambda o: schedulers.CosineAnnealingLR(o, 6),
+    "sequence": lambda o: schedulers.SequentialLR(
+        o, [schedulers.LinearLR(o, 0.5, total_iters=3), schedulers.ExponentialLR(o, 0.9)], [3]
+    ),
+    "chain": lambda o: schedulers.ChainedScheduler([schedulers.ConstantLR(o, 0.5, 2), schedulers.StepLR(o, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_an_optimiser_and_a_scheduler_built_before_are_regrouped_together(name: str) -> None:
+    class Rates(L.Callback):
+        def __init__(self) -> None:
+            self.seen: list[list[float]] = []
+
+        def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+            self.seen.append([group["lr"] for group in optimizer.param_groups])
+
+    plain, scaled = Rates(), Rates()
+    trainer(plain, max_epochs=1).fit(built_before(SCHEDULERS[name]), data())
+    trainer(DiscriminativeLR(groups, 0.5), scaled, max_epochs=1).fit(built_before(SCHEDULERS[name]), data())
+    assert len(plain.seen) == BATCHES and len({lr for (lr,) in plain.seen}) > 1
+    for (lr,), rates in zip(plain.seen, scaled.seen, strict=True):
+        assert rates == pytest.approx([lr / 4, lr / 2, lr])
+
+
+def test_a_scheduler_built_before_that_cannot_follow_is_refused() -> None:
+    module = built_before(lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=6))
+    with pytest.raises(UserError, match="a OneCycleLR was built before DiscriminativeLR could regroup its optimiser"):
+        trainer(DiscriminativeLR(groups), max_epochs=1).fit(module, data())
 
 
 class Around(torch.optim.Optimizer):

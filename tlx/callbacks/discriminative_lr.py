@@ -8,12 +8,29 @@ from typing import Any
 import lightning as L
 import torch
 from torch import nn
+from torch.optim import lr_scheduler as schedulers
 
 from tlx.callbacks.optimizers import AroundConfiguring
 from tlx.callbacks.phases import Groups, listed
 from tlx.errors import UserError
 from tlx.layer_groups import LayerGroup
 from tlx.strategies.learning_rates import Discriminative
+
+# Schedulers that multiply what the optimiser was given, and what they keep for each group is known.
+_MULTIPLYING = {
+    schedulers.LambdaLR,
+    schedulers.MultiplicativeLR,
+    schedulers.StepLR,
+    schedulers.MultiStepLR,
+    schedulers.ConstantLR,
+    schedulers.LinearLR,
+    schedulers.ExponentialLR,
+    schedulers.PolynomialLR,
+    schedulers.CosineAnnealingLR,
+    schedulers.CosineAnnealingWarmRestarts,
+    schedulers.SequentialLR,
+    schedulers.ChainedScheduler,
+}
 
 
 def split_group(
@@ -31,14 +48,15 @@ def split_group(
     members: dict[str, list[nn.Parameter]] = {}
     for parameter in group["params"]:
         members.setdefault(owner.get(id(parameter), ""), []).append(parameter)
-    base = group.get("lr", lr)
-    rest = {k: v for k, v in group.items() if k not in ("params", "lr", "name")}
+    rates = {"lr": group.get("lr", lr)} | {k: group[k] for k in ("initial_lr",) if k in group}
+    given = float(rates.get("initial_lr", rates["lr"]))  # a scheduler may have begun with another one
+    rest = {k: v for k, v in group.items() if k not in ("params", "name", *rates)}
     label = f"{group['name']}/" if "name" in group else ""
     parts = []
     for name, parameters in members.items():
         factor = factors.get(name, 1.0)
-        said = {"name": f"{label}{name or 'others'}", "rate_factor": factor, "rate_given": float(base * factor)}
-        parts.append(rest | {"params": parameters, "lr": base * factor} | said)
+        said = {"name": f"{label}{name or 'others'}", "rate_factor": factor, "rate_given": given * factor}
+        parts.append(rest | {"params": parameters} | {k: v * factor for k, v in rates.items()} | said)
     return parts
 
 
@@ -66,15 +84,50 @@ def regrouped(split: Callable[[torch.optim.Optimizer, dict[str, Any]], list[dict
         torch.optim.Optimizer.add_param_group = original  # type: ignore[method-assign]
 
 
+def regroup_built(
+    optimizer: torch.optim.Optimizer,
+    split: Callable[[torch.optim.Optimizer, dict[str, Any]], list[dict[str, Any]]],
+    schedulers: Sequence[Any],
+) -> None:
+    """Pass the groups of an optimiser that exists already through `split`, and let its schedulers know them.
+
+    Raises:
+        UserError: a scheduler of which nobody knows what it keeps for each group.
+    """
+    parts = [split(optimizer, group) for group in optimizer.param_groups]
+    for scheduler in schedulers:
+        _follow(scheduler, [[part["rate_factor"] for part in several] for several in parts])
+    optimizer.param_groups[:] = [part for several in parts for part in several]
+
+
+def _follow(scheduler: Any, factors: list[list[float]]) -> None:
+    # LightningCLI has a subclass of this one.
+    if type(scheduler) not in _MULTIPLYING and not isinstance(scheduler, schedulers.ReduceLROnPlateau):
+        raise UserError(
+            f"a {type(scheduler).__name__} was built before DiscriminativeLR could regroup its optimiser: build both "
+            "in the module's configure_optimizers, or use a scheduler of torch that multiplies learning rates."
+        )
+    for part in getattr(scheduler, "_schedulers", ()):
+        _follow(part, factors)
+    for name in ("base_lrs", "_last_lr"):
+        if rates := vars(scheduler).get(name):
+            new = [rate * f for rate, several in zip(rates, factors, strict=True) for f in several]
+            setattr(scheduler, name, new)
+    for name in ("lr_lambdas", "min_lrs"):
+        if kept := vars(scheduler).get(name):
+            setattr(scheduler, name, [one for one, several in zip(kept, factors, strict=True) for _ in several])
+
+
 class DiscriminativeLR(L.Callback):
     """Learning rates that fall by `decay` per layer group from the top down, in any Trainer with any LightningModule.
 
     `groups`: the layer groups, stem first and head last, or a function of the module that lists them. It regroups the
-    optimiser while `configure_optimizers` builds it, before a scheduler exists.
+    optimiser while `configure_optimizers` builds it, before a scheduler exists; one that was built before (LightningCLI
+    does) together with its schedulers.
 
     Raises:
-        UserError: an optimiser without a learning rate, or that was built elsewhere; a scheduler that sets absolute
-            learning rates (OneCycleLR, CyclicLR) and so undid the factors; a checkpoint with other factors.
+        UserError: an optimiser without a learning rate; a scheduler that sets absolute learning rates (OneCycleLR,
+            CyclicLR) and so undid the factors, or does not say what it keeps; a checkpoint with other factors.
     """
 
     def __init__(
@@ -83,6 +136,7 @@ class DiscriminativeLR(L.Callback):
         self.groups = groups
         self.rule = Discriminative(decay, factors_by_group)
         self._factors: dict[int, float] = {}  # of each parameter, by id
+        self._split: Any = None
         self._around: AroundConfiguring | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -102,16 +156,15 @@ class DiscriminativeLR(L.Callback):
                 raise UserError(f"{type(optimizer).__name__} has no learning rate that DiscriminativeLR could scale.")
             return split_group(group, owner, factors, lr)
 
+        self._split = split
         with regrouped(split):
             yield
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for optimizer in trainer.optimizers:
             if any("rate_factor" not in group for group in optimizer.param_groups):
-                raise UserError(
-                    f"the module builds its {type(optimizer).__name__} elsewhere than in configure_optimizers, so that "
-                    "DiscriminativeLR cannot regroup it before schedulers exist: build it there."
-                )
+                built = [c.scheduler for c in trainer.lr_scheduler_configs if c.scheduler.optimizer is optimizer]
+                regroup_built(optimizer, self._split, built)
             # A scheduler may scale all learning rates alike; it must not set them.
             scales = [
                 float(group.get("initial_lr", group["lr"]) / group["rate_given"])
