@@ -99,6 +99,9 @@ def table(
     tune_over: Annotated[
         str | None, typer.Option("--tune-over", help="Keys, e.g. optimizer.lr: keep the best on validation per cell.")
     ] = None,
+    tune_seeds: Annotated[
+        str | None, typer.Option("--tune-seeds", help="Seeds that choose for --tune-over, and are not shown: 10,11.")
+    ] = None,
     examples: Annotated[
         bool,
         typer.Option("--examples", help="Also how far each gain depends on the draw of test examples."),
@@ -120,7 +123,8 @@ def table(
 
         if group_by or rows or columns or examples or len(metric or ()) > 1:
             raise UserError("--compare takes one metric and no --group-by, --rows, --columns or --examples.")
-        compared = compare_sides(collect(runs), *compare, metric=(metric or ["test/accuracy"])[0], tune_over=tune_over)
+        name = (metric or ["test/accuracy"])[0]
+        compared = compare_sides(collect(runs), *compare, name, tune_over=tune_over, tune_seeds=tune_seeds)
         typer.echo(render_comparison(compared, format), nl=False)
         return
     built = build_table(
@@ -129,6 +133,7 @@ def table(
         baseline=baseline,
         group_by=group_by,
         tune_over=tune_over,
+        tune_seeds=tune_seeds,
         rows=rows,
         columns=columns,
         examples=examples,
@@ -142,6 +147,10 @@ TuneOver = Annotated[
     str | None, typer.Option("--tune-over", help="Keys, e.g. optimizer.lr: keep the best on validation per cell.")
 ]
 
+TuneSeeds = Annotated[
+    str | None, typer.Option("--tune-seeds", help="Seeds that choose for --tune-over, and are not shown: 10,11.")
+]
+
 
 @app.command()
 def report(
@@ -150,13 +159,14 @@ def report(
     metric: Metric = "test/accuracy",
     baseline: Baseline = "scratch",
     tune_over: TuneOver = None,
+    tune_seeds: TuneSeeds = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="Instead of configs/prices.yaml.")] = None,
     show_traceback: Traceback = False,
 ) -> None:
     """One page that needs no network: verdict, table, every figure, every run's config and command."""
     from tlx.results.report import write_report
 
-    size = write_report(runs, out, metric, baseline, tune_over, prices)
+    size = write_report(runs, out, metric, baseline, tune_over, prices, tune_seeds)
     typer.echo(f"{out} ({size / 1e6:.1f} MB)")
 
 
@@ -168,6 +178,7 @@ def plot(
     metric: Metric = "test/accuracy",
     baseline: Baseline = "scratch",
     tune_over: TuneOver = None,
+    tune_seeds: TuneSeeds = None,
     show_traceback: Traceback = False,
 ) -> None:
     """One figure of the report alone, ready for a paper; prints what its caption should say."""
@@ -176,7 +187,9 @@ def plot(
     from tlx.results.findings import findings
 
     check_plot(kind, out)  # before the runs are read, which may take a while
-    typer.echo(" ".join([f"{out}:", *plot(kind, findings(collect(runs), metric, baseline, tune_over), out)]))
+    typer.echo(
+        " ".join([f"{out}:", *plot(kind, findings(collect(runs), metric, baseline, tune_over, tune_seeds), out)])
+    )
 
 
 @app.command(name="runs")

@@ -25,7 +25,7 @@ from tlx.results.statistics.power import Power, power_of
 from tlx.results.statistics.resampling import seed_interval
 from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, UNJUDGED
 from tlx.results.survivors import with_failures
-from tlx.results.tuning import Tuned, tune
+from tlx.results.tuning import refuse_choice_as_result, tuned_cells
 from tlx.results.warnings import warnings
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def compare(
     second: str,
     metric: str = "test/accuracy",
     tune_over: Sequence[str] | str | None = None,
+    tune_seeds: Sequence[str] | str | None = None,
 ) -> Comparison:
     """Compare two strategies seed by seed, in every model, data set and size that both were run in.
 
@@ -110,13 +111,15 @@ def compare(
             learning rate, scheduler and objective) and saw the same examples with the same seed.
         metric: as in the records; `accuracy` is taken for `test/accuracy`.
         tune_over: settings of which each cell keeps the value with the best mean validation score.
+        tune_seeds: the seeds that choose this value and are not compared.
 
     Sides that differ in the strategy alone are corrected over all gains of the table that has the same comparison: of
     every strategy over `scratch` where that is a side, else over the second side. So both say the same. Other sides are
     in no table; they are corrected over their own pairs.
 
     Raises:
-        UserError: no runs, unknown names, no two cells that may be compared, a checkpoint chosen by its test score.
+        UserError: no runs, unknown names, no two cells that may be compared, a checkpoint chosen by its test score, a
+            metric that chose the settings of the very runs that are compared.
     """
     found = cells(runs)
     if not found:
@@ -126,7 +129,9 @@ def compare(
     by_seed, keys = seed_names(found), words(tune_over, "--tune-over")
     for key in keys:
         check_key(found, key, "--tune-over", by_seed)
-    tuned = tune(found, keys) if keys else Tuned(found, [])
+    tuned = tuned_cells(found, keys, words(tune_seeds, "--tune-seeds"))
+    if unjudged := refuse_choice_as_result(tuned, metric):
+        raise UserError(unjudged)
     ignored = by_seed | set(keys)
     sides = parse_side(first), parse_side(second)
     mine, theirs = choose(tuned.cells, *sides, by_seed)

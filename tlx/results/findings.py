@@ -11,7 +11,7 @@ from tlx.results.collect import Run
 from tlx.results.metrics import direction_of
 from tlx.results.naming import comparable, setting
 from tlx.results.table import Table, build_table, words
-from tlx.results.tuning import tune
+from tlx.results.tuning import tuned_cells
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,15 @@ def findings(
     metric: str = "test/accuracy",
     baseline: str | None = "scratch",
     tune_over: Sequence[str] | str | None = None,
+    tune_seeds: Sequence[str] | str | None = None,
 ) -> Findings:
     """The table of the runs (see `tlx.results.build_table`), each row with its cell.
 
     Raises:
         UserError: as for the table.
     """
-    table = build_table(runs, metrics=[metric], baseline=baseline, tune_over=tune_over)
-    found = cells(runs)
-    if tune_over:
-        found = tune(found, words(tune_over, "--tune-over")).cells
+    table = build_table(runs, metrics=[metric], baseline=baseline, tune_over=tune_over, tune_seeds=tune_seeds)
+    found = tuned_cells(cells(runs), words(tune_over, "--tune-over"), words(tune_seeds, "--tune-seeds")).cells
     by_look = {look(cell, table.keys): cell for cell in found}
     varying = _varying(table)
     key = next((key for key in ("strategy", *varying) if key in varying), "strategy")

@@ -21,7 +21,7 @@ from tlx.results.selection import refuse_selection_on_test
 from tlx.results.statistics import PairedT, mean_std
 from tlx.results.statistics.power import detectable_difference
 from tlx.results.survivors import intention_to_treat, with_failures
-from tlx.results.tuning import Tuned, tune
+from tlx.results.tuning import refuse_choice_as_result, tuned_cells
 from tlx.results.warnings import warnings
 
 
@@ -76,6 +76,7 @@ def build_table(
     baseline: str | None = "scratch",
     group_by: Sequence[str] | str | None = None,
     tune_over: Sequence[str] | str | None = None,
+    tune_seeds: Sequence[str] | str | None = None,
     rows: Sequence[str] | str | None = None,
     columns: Sequence[str] | str | None = None,
     examples: bool = False,
@@ -90,6 +91,7 @@ def build_table(
         baseline: the strategy to compare with; None or "none" for no comparison.
         group_by: settings to sort by first; md and latex set a section for each of their values.
         tune_over: settings of which each row keeps the value with the best mean validation score.
+        tune_seeds: the seeds that choose this value, and are in no row; without them all seeds choose and are shown.
         rows, columns: settings that span a grid of `mean ± std (n)`; whichever is not given is what else varies.
         examples: read the stored predictions, too, and resample the test examples of each gain.
 
@@ -110,7 +112,8 @@ def build_table(
         for key in keys:
             check_key(found, key, option, by_seed)
     reference = _baseline(found, baseline)
-    tuned = tune(found, tuned_keys) if tuned_keys else Tuned(found, [])
+    tuned = tuned_cells(found, tuned_keys, words(tune_seeds, "--tune-seeds"))
+    unjudged = refuse_choice_as_result(tuned, names[0])
     kept = tuned.cells
     ignored = by_seed | set(tuned_keys)
     extra = distinguishing(kept, ignored)
@@ -122,12 +125,13 @@ def build_table(
     keys = [*CHOICES, *extra]
     order = sorted(kept, key=lambda cell: _order(cell, sections, keys, reference))
     pairs = [(cell, partners.found[cell.id]) for cell in order if cell.id in partners.found] if direction else []
+    pairs = [] if unjudged else pairs
     found_gains = with_failures(gains(pairs, names[0], direction), names[0], direction) if direction else []
     by_cell = {gain.cell.id: gain for gain in found_gains}
     drawn = {}
     if examples and direction:
         drawn = {gain.cell.id: over_examples(gain, names[0], direction) for gain in found_gains if gain.by_seed}
-    standing = against_best(order, names[0], direction, by_cell)
+    standing = {} if unjudged else against_best(order, names[0], direction, by_cell)
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
         row |= _doubt_columns(cell, by_cell.get(cell.id), names[0], direction)
@@ -140,6 +144,7 @@ def build_table(
     notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
     notes += caption.on_best(order, standing, keys)
     notes += unseen_collapses(order, names[0])
+    notes += [f"Warning: {unjudged}"] if unjudged else []
     notes += warnings(order, names[0], runs, direction, reference, partners)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 

@@ -10,6 +10,7 @@ from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collect import Run
 from tlx.results.naming import comparable
 from tlx.results.seed_warnings import on_seeds
+from tlx.results.tuning import monitor
 
 
 def warnings(
@@ -33,6 +34,12 @@ def warnings(
         said.append(f"some completed runs have no finite {metric} and are left out of {named(part)}.")
     if none := [cell for cell in lost if not cell.scores(metric)]:
         said.append(f"no completed run of {named(none)} has a finite {metric}.")
+    chosen = [cell for cell in cells if cell.scores(metric) and metric == f"val/{monitor(cell)}" and _best(cell)]
+    if chosen:
+        said.append(
+            f"{metric} chose the checkpoints of {named(chosen)} (selection=best), so that it is too good: report a "
+            "test metric."
+        )
     if unsealed := [cell for cell in cells if cell.unsealed]:
         said.append(f"† the test split was read more than once, or before training ended, in {named(unsealed)}.")
     if smaller := [cell for cell in cells if any(run.record.get("halvings") for run in cell.completed)]:
@@ -52,6 +59,10 @@ def _ended_early(record: dict[str, Any]) -> bool:
     plan, steps = record.get("plan") or {}, (record.get("counts") or {}).get("steps")
     last = (plan.get("phases") or [{}])[-1].get("start")
     return isinstance(steps, int) and isinstance(last, int) and 0 < steps <= last
+
+
+def _best(cell: Cell) -> bool:
+    return any(run.record.get("selection") == "best" for run in cell.completed)
 
 
 def _on_baseline(cells: Sequence[Cell], metric: str, baseline: str, partners: Partners) -> list[str]:

@@ -18,11 +18,12 @@ def write_report(
     baseline: str = "scratch",
     tune_over: str | None = None,
     prices: Path | None = None,
+    tune_seeds: str | None = None,
 ) -> int:
     """Write the page on the runs below `paths` to the file `out` and return its size in bytes.
 
     Args:
-        metric, baseline, tune_over: as for `tlx.results.build_table`.
+        metric, baseline, tune_over, tune_seeds: as for `tlx.results.build_table`.
         prices: a table of prices instead of configs/prices.yaml.
 
     Raises:
@@ -34,11 +35,12 @@ def write_report(
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     runs = collect(paths)
     cost = price(runs, prices) if prices else price(runs)
-    found = findings(runs, metric, baseline, tune_over)
+    found = findings(runs, metric, baseline, tune_over, tune_seeds)
     arguments = [str(path) for path in paths]
     for option, value, default in (("metric", metric, "test/accuracy"), ("baseline", baseline, "scratch")):
         arguments += [f"--{option}", value] if value != default else []
     arguments += ["--tune-over", tune_over] if tune_over else []
+    arguments += ["--tune-seeds", tune_seeds] if tune_seeds else []
     arguments += ["--prices", str(prices)] if prices else []
     page = render_page(found, arguments, cost).encode()
     with atomic(Path(out)) as file:
