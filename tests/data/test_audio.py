@@ -71,6 +71,66 @@ def test_cutting_equals_cutting_after_resampling(rate: int) -> None:
     torch.testing.assert_close(cut, AudioPreprocessing(16000, 1.0).encode((wave, rate)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+def test_ordinary_rates_are_resampled_by_torchaudio(rate: int) -> None:
+    from torchaudio.functional import resample
+
+    wave = tone(0.3, rate)
+    assert torch.equal(AudioPreprocessing(16000, 2.0).encode((wave, rate)), resample(torch.tensor(wave), rate, 16000))
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(11127, 16000), (15999, 16000), (44099, 16000), (22254, 8000)])
+def test_coprime_rates_are_resampled_without_a_kernel_of_gigabytes(rate: int, wanted: int, monkeypatch) -> None:
+    from scipy.signal import resample_poly
+
+    monkeypatch.setattr("torchaudio.functional.resample", lambda *_: pytest.fail("the kernel has gigabytes"))
+    preprocessing = AudioPreprocessing(wanted, 2.0)
+    for seconds in (0.2, 0.001):
+        wave = tone(seconds, rate)
+        clip = preprocessing.encode((wave, rate))
+        factor = np.gcd(rate, wanted)
+        theirs = resample_poly(wave.astype(np.float64), wanted // factor, rate // factor)
+        assert len(clip) == -(-len(wave) * wanted // rate)
+        np.testing.assert_allclose(clip.numpy(), theirs, atol=1e-6)
+    clip = preprocessing.encode((tone(0.2, rate), rate)).numpy()
+    np.testing.assert_allclose(clip[200:-200], tone(0.3, wanted)[200 : len(clip) - 200], atol=2e-3)
+
+
+def test_channels_that_cancel_each_other_leave_one_of_them(plain: AudioPreprocessing) -> None:
+    left = tone() + 0.1 * tone(hertz=1000.0)
+    for right in (-left, -0.95 * left, -left + 1e-3 * tone(hertz=3000.0)):
+        for raw in (np.stack([left, right], 1), np.stack([left, right, left, right], 1)):
+            clip = plain.encode((raw, 16000)).numpy()
+            assert any(np.array_equal(clip, channel) for channel in raw.T)
+    stereo = encoded(np.stack([0.5 * left, -left], 1), subtype="FLOAT")
+    torch.testing.assert_close(plain.encode(stereo), torch.from_numpy(-0.25 * left))  # they do not cancel
+    for others in ([0 * left], [0 * left] * 15, [left], [tone(hertz=700.0)], [np.roll(left, 3)]):
+        raw = np.stack([left, *others], 1)
+        assert torch.equal(plain.encode((raw, 16000)), torch.from_numpy(raw.mean(1, dtype=np.float32)))
+    assert not plain.encode((np.zeros((800, 2)), 16000)).any()
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "W64", "RF64"])
+def test_a_file_that_ends_early_is_named(kind: str, tmp_path: Path, plain: AudioPreprocessing) -> None:
+    whole = encoded(tone(0.5), kind=kind)
+    file = tmp_path / "half.wav"
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"half\.wav ends early: its header promises \d+ bytes .* \(0\.2\d seconds\)"):
+        plain.encode(file)
+    # What is read of a long clip is there.
+    assert len(AudioPreprocessing(16000, 0.1).encode(file)) == 1600
+    for harmless in (whole, whole[:-20], whole + b"LIST" * 4):
+        assert abs(len(plain.encode(harmless)) - 8000) < 20
+
+
+def test_a_stream_whose_header_does_not_know_its_length_is_read(plain: AudioPreprocessing) -> None:
+    file = bytearray(encoded(tone()))
+    place = file.index(b"data") + 4
+    for size in (0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF - 44):
+        file[place : place + 4] = size.to_bytes(4, "little")
+        assert len(plain.encode(bytes(file))) == 8000
+
+
 def test_what_cannot_be_decoded(tmp_path: Path, plain: AudioPreprocessing) -> None:
     (tmp_path / "bad.wav").write_bytes(b"RIFF no sound")
     (tmp_path / "empty.wav").write_bytes(encoded(np.zeros(0, np.float32)))

@@ -3,7 +3,10 @@
 import hashlib
 import io
 import json
+import math
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +17,12 @@ from torch import Tensor
 from tlx.data.augmentation import Fields, Kind, Number, Pair, read_options
 from tlx.errors import UserError
 
+# libsndfile's words for a chunk that ends with the file, and the sizes of which nothing is to be said: with the length
+# of a header counted in, and what those write who do not know the size yet.
+SHORT = re.compile(r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+TOLERATED, UNKNOWN = 44, 2**31 - 2**16  # bytes
+CANCELLED = 0.01  # of the energy that independent channels leave when they are mixed
+KERNEL = 2**20  # coefficients of torchaudio's resampling kernel, 8 bytes each and several times over while it is made
 MARGIN = 0.1  # seconds read beyond the cut, so that resampling sees what follows it
 VERSION = 1  # to be raised when the same settings give other samples
 
@@ -58,16 +67,19 @@ class AudioPreprocessing:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def encode(self, raw: Any) -> Tensor:
-        """One clip as (samples,) float32 at `sample_rate`.
+        """One clip as (samples,) float32 at `sample_rate`: the mean of its channels (see `_mixed`), from the beginning.
 
         `raw`: a path, the bytes of a sound file, or (array, rate in Hz). An array is (samples,), (samples, channels) or
         (channels, samples), the longer axis being time; integers are scaled from their full range to ±1.
 
         Raises:
-            UserError: no such file, not decodable, without samples, or with values that are not finite.
+            UserError: no such file, not decodable, ending before what its header promises, without samples, or with
+                values that are not finite.
         """
-        from torchaudio.functional import resample
+        return self.encode_and_tell(raw)[0]
 
+    def encode_and_tell(self, raw: Any) -> tuple[Tensor, bool]:
+        """`encode`, and whether the clip was longer than `max_seconds`."""
         name = f"the audio file {raw}" if isinstance(raw, (str, Path)) else "the audio"
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
             samples, rate = _array(np.asarray(raw[0])), int(raw[1])
@@ -76,14 +88,13 @@ class AudioPreprocessing:
             samples = samples[: int((self.max_seconds + MARGIN) * rate) + 1]
         else:
             samples, rate = _read(raw, name, self.max_seconds + MARGIN)
-        clip = torch.from_numpy(samples.mean(axis=1, dtype=np.float32))
+        clip = torch.from_numpy(_mixed(samples))
         if not len(clip):
             raise UserError(f"{name} has no samples.")
         if not torch.isfinite(clip).all():
             raise UserError(f"{name} holds values that are not finite (NaN or infinity).")
-        if rate != self.sample_rate:
-            clip = resample(clip, rate, self.sample_rate)
-        return clip[: int(self.max_seconds * self.sample_rate)].contiguous()
+        clip, most = _resampled(clip, rate, self.sample_rate), int(self.max_seconds * self.sample_rate)
+        return clip[:most].contiguous(), len(clip) > most
 
     def length(self, example: Tensor) -> int:
         """Number of samples."""
@@ -162,9 +173,61 @@ def _read(raw: Any, name: str, seconds: float) -> tuple[np.ndarray, int]:
         raise UserError(f"{name} does not exist.")
     try:
         with soundfile.SoundFile(raw if isinstance(raw, (str, Path)) else io.BytesIO(raw)) as file:
-            return file.read(int(seconds * file.samplerate) + 1, dtype="float32", always_2d=True), file.samplerate
+            samples = file.read(int(seconds * file.samplerate) + 1, dtype="float32", always_2d=True)
+            rate, info, frames = file.samplerate, file.extra_info, file.frames
     except (RuntimeError, TypeError, ValueError, OSError) as error:
         raise UserError(f"{name} cannot be decoded: {error}") from error
+    for promised, there in ((int(a), int(b)) for a, b in SHORT.findall(info)):
+        if there + TOLERATED < promised < UNKNOWN and len(samples) == frames:
+            raise UserError(
+                f"{name} ends early: its header promises {promised} bytes of sound, and {there} are there "
+                f"({frames / rate:.2f} seconds). Copy it again from where it came from, or leave it out."
+            )
+    return samples, rate
+
+
+def _mixed(samples: np.ndarray) -> np.ndarray:
+    """(samples, channels) as (samples,): the mean of the channels.
+
+    Where they cancel each other (a balanced line recorded as stereo has its signal once more, upside down), it is the
+    loudest of them.
+    """
+    mean = samples.mean(axis=1, dtype=np.float32)
+    channels = samples.shape[1]
+    if channels == 1 or not len(samples):
+        return mean
+    energies = np.square(samples, dtype=np.float64).sum(0)
+    if np.square(mean, dtype=np.float64).sum() < CANCELLED * energies.sum() / channels**2:
+        return np.ascontiguousarray(samples[:, int(energies.argmax())])
+    return mean
+
+
+def _resampled(clip: Tensor, rate: int, wanted: int) -> Tensor:
+    """A clip (samples,) at `wanted` Hz: ceil(samples · wanted / rate) samples.
+
+    By torchaudio's windowed sinc, whose kernel grows with the product of both rates over their greatest common divisor;
+    where that takes gigabytes (11127 Hz to 16000 Hz), by scipy's polyphase filter.
+    """
+    if rate == wanted:
+        return clip
+    divisor = math.gcd(rate, wanted)
+    up, down = wanted // divisor, rate // divisor
+    if up * (down + 14 * max(1, down // up)) <= KERNEL:  # six zero crossings on either side
+        from torchaudio.functional import resample
+
+        return resample(clip, rate, wanted)
+    from scipy.signal import resample_poly
+
+    filtered = resample_poly(clip.numpy().astype(np.float64), up, down, window=_low_pass(max(up, down)))
+    return torch.from_numpy(filtered.astype(np.float32))
+
+
+@lru_cache(maxsize=4)
+def _low_pass(factor: int) -> np.ndarray:
+    """The filter that `scipy.signal.resample_poly` makes for each of its calls."""
+    from scipy.signal import firwin
+
+    return firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
 
 
 def _array(array: np.ndarray) -> np.ndarray:
