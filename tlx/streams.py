@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 Purpose = Literal[
-    "test_share",  # which examples are carved out for the test
-    "validation_share",  # which are carved out for validation
-    "val_size",  # which of the validation examples are used
-    "train_size",  # which training examples are used
+    "test_share",  # which examples are carved out for the test; with the further number 1: which groups
+    "validation_share",  # which are carved out for validation; 1: which groups
+    "val_size",  # which of the validation examples are used; 1: the order of groups
+    "train_size",  # which training examples are used; 1: the order of groups
     "order",  # the batches of an epoch; further numbers: epoch
     "augmentation",  # the variant of an example; further numbers: epoch, position
     "python",  # the global generator of Python

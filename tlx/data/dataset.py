@@ -8,18 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from tlx.data import fingerprint, tables, where
+from tlx.data.labels import label_text, read_labels
+from tlx.data.parts import OVERLAPS, UNTRAINED, Part, check_overlap, check_trained, describe
 from tlx.data.sampling import SAMPLERS
 from tlx.data.splits import carve, parse_size, take
+from tlx.data.table_files import check_encoding
 from tlx.errors import UserError, nearest, unknown
 from tlx.names import resolve
 
 MODALITIES = ("text", "image", "audio")
+TASKS = ("classification",)
+UNITS = ("groups", "examples")
 
 
 @dataclass(frozen=True)
@@ -35,25 +40,11 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One split: raw inputs (n), label ids (n,) int64, and example ids (n) that survive subsetting."""
-
-    inputs: list[Any]
-    labels: np.ndarray
-    ids: list[str]
-
-    def take(self, positions: np.ndarray) -> "Part":
-        return Part([self.inputs[i] for i in positions], self.labels[positions], [self.ids[i] for i in positions])
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True)
 class Data:
     """The parts of a data set for one run, with its spec.
 
     `train_pool` is the training part before `train_size`, and `train_rows` (n,) are the positions of `train` in it.
+    `about` is what the record says of the parts: see `tlx.data.parts.describe`.
     """
 
     spec: DataSpec
@@ -62,6 +53,7 @@ class Data:
     test: Part
     train_pool: Part
     train_rows: np.ndarray
+    about: dict[str, Any]
 
 
 @dataclass
@@ -76,7 +68,11 @@ class Dataset:
     subset: str | None = None
     columns: dict[str, Any] = field(default_factory=lambda: {"input": "text", "label": "label"})
     label_names: list[str] | None = None
+    untrained_labels: str = "error"
+    groups: str | None = None
+    encoding: str | None = None
     splits: dict[str, str | None] = field(default_factory=lambda: {r: r for r in ("train", "validation", "test")})
+    overlap: str = "warn"
     where: str | None = None
     train_size: Any = None
     val_size: Any = None
@@ -84,16 +80,24 @@ class Dataset:
     test_share: float = 0.2
     split_seed: int = 0
     subset_seed: int | None = None
+    subset_by: str = "groups"
     sampler: str = "shuffle"
     augmentation: dict[str, Any] | None = None
     metrics: list[str] = field(default_factory=lambda: ["accuracy", "macro_f1"])
     monitor: str = "accuracy"
 
     def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise unknown("dataset.modality", self.modality, MODALITIES)
-        if self.sampler not in SAMPLERS:
-            raise unknown("dataset.sampler", self.sampler, SAMPLERS)
+        allowed = {
+            "modality": MODALITIES,
+            "task": TASKS,
+            "sampler": SAMPLERS,
+            "overlap": OVERLAPS,
+            "untrained_labels": UNTRAINED,
+            "subset_by": UNITS,
+        }
+        for key, words in allowed.items():
+            if getattr(self, key) not in words:
+                raise unknown(f"dataset.{key}", getattr(self, key), words)
         if self.monitor not in self.metrics:
             # Which of the two is misspelt is not known here.
             listed = ", ".join(f"'{name}'" for name in self.metrics)
@@ -106,6 +110,44 @@ class Dataset:
                 raise UserError(f"dataset.{key}={getattr(self, key)} must lie between 0 and 1.")
         parse_size(self.train_size, "dataset.train_size")
         parse_size(self.val_size, "dataset.val_size")
+        self._check_columns()
+        self._check_splits()
+        check_encoding(self.encoding)
+
+    @property
+    def _carved(self) -> tuple[tuple[str, float, Literal["test_share", "validation_share"]], ...]:
+        """Which parts are carved out of train where the data have none, in this order, with their shares."""
+        return ("test", self.test_share, "test_share"), ("validation", self.validation_share, "validation_share")
+
+    def _check_columns(self) -> None:
+        """Refuse columns that cannot be an input or a label, whatever the data hold."""
+        wanted, label = self.columns.get("input"), self.columns.get("label")
+        inputs = wanted if isinstance(wanted, list) else [wanted]
+        if not inputs or not all(isinstance(column, str) and column for column in inputs):
+            raise UserError(
+                f"dataset.columns.input={wanted} names no column: give one (text), or for pairs of texts a list of two "
+                "([premise, hypothesis])."
+            )
+        if not isinstance(label, str) or not label:
+            raise UserError(f"dataset.columns.label={label} names no column: give the one that holds the labels.")
+        if label in inputs:
+            raise UserError(
+                f"dataset.columns.input and dataset.columns.label both name '{label}': labels are no input."
+            )
+
+    def _check_splits(self) -> None:
+        """Refuse one part of the data in two roles."""
+        roles: dict[str, str] = {}
+        for role, name in self.splits.items():
+            if name is None or self.overlap == "allow":
+                continue
+            if name in roles:
+                raise UserError(
+                    f"dataset.splits.{roles[name]} and dataset.splits.{role} both read '{name}': a score on examples "
+                    f"that were trained or selected on says nothing. dataset.splits.{role}=null carves a part out of "
+                    "train; dataset.overlap=allow reads it twice nevertheless."
+                )
+            roles[name] = role
 
     def location(self, cache: Path) -> str:
         """Where the files are; a bundled set is made on first use, under `cache`/datasets.
@@ -121,7 +163,9 @@ class Dataset:
 
     def fingerprint(self, cache: Path) -> str:
         """Content hash of the files, remembered by path, size and time."""
-        return fingerprint.fingerprint(self.location(cache), self.revision, self.subset, cache / "fingerprints.json")
+        return fingerprint.fingerprint(
+            self.location(cache), self.revision, self.subset, cache / "fingerprints.json", encoding=self.encoding
+        )
 
     def load(self, seed: int, cache: Path) -> Data:
         """Read, label, split and subset.
@@ -132,80 +176,88 @@ class Dataset:
         Raises:
             UserError: missing file or column, label outside the label set, empty split, more labels asked than exist.
         """
+        inputs = self.columns["input"]
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        further = [self.columns["label"], self.columns.get("id"), self.groups]
         frames = tables.read_tables(
             self.location(cache),
             modality=self.modality,
             splits=self.splits,
             revision=self.revision,
             subset=self.subset,
+            encoding=self.encoding,
+            texts=[column for column in [*texts, *further] if column],
         )
         frames = {role: self._kept(frame, role) for role, frame in frames.items()}
-        names = self._names(frames)
-        parts = {role: self._part(frame, role, names) for role, frame in frames.items()}
+        for role, frame in frames.items():
+            if frame.empty:
+                raise UserError(f"the {role} split is empty: dataset.where={self.where!r} keeps no row of it.")
+        column = self.columns["label"]
+        names, ids = read_labels({role: frame[column] for role, frame in frames.items()}, self.label_names, column)
+        unlabelled = {role: int((labels < 0).sum()) for role, labels in ids.items() if (labels < 0).any()}
+        parts = {role: self._part(frame, role, ids[role]) for role, frame in frames.items()}
         pool = parts.pop("train" if "train" in parts else "all", None)
         if pool is None:
             raise UserError(f"{self.location(cache)} has no training split; it has {', '.join(parts) or 'none'}.")
-        if "test" not in parts:
-            kept, carved = carve(pool.labels, self.test_share, self.split_seed, "test_share")
-            parts["test"], pool = pool.take(carved), pool.take(kept)
-        if "validation" not in parts:
-            kept, carved = carve(pool.labels, self.validation_share, self.split_seed, "validation_share")
-            parts["validation"], pool = pool.take(carved), pool.take(kept)
-        size = parse_size(self.val_size, "")
-        seen = take(parts["validation"].labels, size, self.split_seed, list(names), "val_size")
+        for role, share, purpose in self._carved:
+            if role not in parts:
+                kept, carved = carve(pool.labels, share, self.split_seed, purpose, pool.group_ids)
+                if not len(carved):
+                    what = "groups hold all there is of a class" if self.groups else "classes have one example each"
+                    raise UserError(
+                        f"no {role} part can be carved out of the training data: the {what}, which training needs. "
+                        f"Give a part of its own: dataset.splits.{role}=NAME."
+                    )
+                parts[role], pool = pool.take(carved), pool.take(kept)
+        pool, overlap = check_overlap(self.overlap, pool, parts, self.modality, cache)
+        untrained = check_trained(self.untrained_labels, pool, parts, names)
+        by_group = self.subset_by == "groups"
+        seen = take(
+            parts["validation"].labels,
+            parse_size(self.val_size, ""),
+            self.split_seed,
+            list(names),
+            "val_size",
+            parts["validation"].group_ids if by_group else None,
+        )
         validation = parts["validation"].take(seen)
         subset_seed = seed if self.subset_seed is None else self.subset_seed
-        chosen = take(pool.labels, parse_size(self.train_size, ""), subset_seed, list(names), "train_size")
-        train = pool.take(chosen)
-        for role, part in (("train", train), ("validation", validation), ("test", parts["test"])):
-            if not len(part):
-                raise UserError(f"the {role} split is empty: nothing can be computed from it.")
-        sizes = {"train": len(train), "validation": len(validation), "test": len(parts["test"])}
-        ids = {"train": train.ids, "validation": validation.ids, "test": parts["test"].ids}
-        whole = _hash([*train.ids, "", *validation.ids, "", *parts["test"].ids])
-        spec = DataSpec(self.modality, self.task, names, sizes, whole, {role: _hash(i) for role, i in ids.items()})
-        return Data(spec, train, validation, parts["test"], pool, chosen)
+        size = parse_size(self.train_size, "")
+        if size is not None and size.count == 1:
+            raise UserError(
+                f"dataset.train_size={self.train_size} is one labelled example, which cannot hold two classes. All of "
+                "them is 1.0 (or null), one of each class is 1_per_class."
+            )
+        groups = pool.group_ids if by_group else None
+        chosen = take(pool.labels, size, subset_seed, list(names), "train_size", groups, untrained)
+        train, test = pool.take(chosen), parts["test"]
+        used = {"train": train, "validation": validation, "test": test}
+        shared = overlap.counts(used, {"train": chosen, "validation": seen})
+        about = describe(used, pool, names, unlabelled, untrained, shared, self.groups)
+        hashes = {role: _hash(part.ids) for role, part in used.items()}
+        whole = _hash([*train.ids, "", *validation.ids, "", *test.ids])
+        sizes = {role: len(part) for role, part in used.items()}
+        spec = DataSpec(self.modality, self.task, names, sizes, whole, hashes)
+        return Data(spec, train, validation, test, pool, chosen, about)
 
     def _kept(self, frame: pd.DataFrame, role: str) -> pd.DataFrame:
         wanted = self.columns["input"]
-        for column in [*([wanted] if isinstance(wanted, str) else wanted), self.columns["label"]]:
+        needed = [*([wanted] if isinstance(wanted, str) else wanted), self.columns["label"]]
+        for column in [*needed, *filter(None, [self.columns.get("id"), self.groups])]:
             if column not in frame.columns:
                 match = nearest(column, frame.columns)
                 raise UserError(
                     f"the {role} split has no column '{column}'"
                     + (f" (did you mean '{match}'?)" if match else "")
                     + f"; it has {', '.join(map(str, frame.columns))}. "
-                    "Set dataset.columns.input / dataset.columns.label."
+                    "Set dataset.columns.input, dataset.columns.label, or dataset.groups."
                 )
         return frame if self.where is None else where.kept(frame, self.where)
 
-    def _names(self, frames: dict[str, pd.DataFrame]) -> tuple[str, ...]:
-        """Label names in id order: stated, or all values of the label column, sorted (numbers as numbers)."""
-        if self.label_names:
-            return tuple(str(n) for n in self.label_names)
-        values = pd.unique(pd.concat([f[self.columns["label"]] for f in frames.values()]).dropna())
-        if len(values) < 2:
-            raise UserError(
-                f"the label column '{self.columns['label']}' has {len(values)} different values; two are needed."
-            )
-        numeric = all(isinstance(v, (int, np.integer, float, np.floating)) for v in values)
-        return tuple(_label(v) for v in sorted(values, key=float if numeric else str))
-
-    def _part(self, frame: pd.DataFrame, role: str, names: tuple[str, ...]) -> Part:
-        values = frame[self.columns["label"]].tolist()
-        if self.label_names and all(isinstance(v, (int, np.integer)) for v in values):
-            ids = {n: n for n in range(len(names))}  # integers count label_names from 0
-        else:
-            ids = {name: i for i, name in enumerate(names)}  # type: ignore[misc]
-            values = [_label(v) for v in values]
-        bad = next(((row, v) for row, v in enumerate(values) if v not in ids), None)
-        if bad:
-            raise unknown(
-                f"label in row {bad[0]} of the {role} split",
-                bad[1],
-                names,
-                "See dataset.label_names and dataset.columns.",
-            )
+    def _part(self, frame: pd.DataFrame, role: str, labels: np.ndarray) -> Part:
+        """The rows that have a label."""
+        if not (labelled := labels >= 0).all():
+            frame, labels = frame[labelled], labels[labelled]
         column = self.columns["input"]
         if isinstance(column, str):
             inputs = frame[column].tolist()
@@ -215,18 +267,16 @@ class Dataset:
             inputs = list(zip(inputs, frame["sampling_rate"].tolist(), strict=True))
         key = self.columns.get("id")
         names_ = frame[key].astype(str) if key else [f"{role}/{i}" for i in frame.index]
-        return Part(inputs, np.array([ids[v] for v in values], dtype=np.int64), list(names_))
+        groups = None
+        if self.groups:
+            if missing := int(frame[self.groups].isna().sum()):
+                raise UserError(f"dataset.groups={self.groups}: {missing} examples of the {role} split have no group.")
+            groups = [label_text(value) for value in frame[self.groups]]
+        return Part(inputs, labels, list(names_), groups)
 
 
 def _hash(ids: list[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-
-
-def _label(value: Any) -> str:
-    """A label as its name: integers without a decimal point, whatever type a file stored them in."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def make_bundled(make: str, cache: Path) -> Path:

@@ -80,6 +80,7 @@ def fingerprint(
     subset: str | None = None,
     cache: Path | None = None,
     splits: Mapping[str, str | None] | None = None,
+    encoding: str | None = None,
 ) -> str:
     """Content hash of a data set that `tlx.data.tables.read_tables` reads.
 
@@ -95,7 +96,7 @@ def fingerprint(
     if name := hub.hub_name(path):
         words = ["hub", name, subset or "", hub.commit(name, revision, offline_ok=True) or revision or ""]
         return hashlib.sha256("\0".join(words).encode()).hexdigest()
-    root, files = tables.data_files(path, subset, splits)
+    root, files = tables.data_files(path, subset, splits, encoding)
     return _combined(files, root, cache)
 
 

@@ -49,11 +49,11 @@ def _is_path(value: Any, column: str, modality: str) -> bool:
     return bool(endings) and isinstance(value, str) and (column == modality or value.lower().endswith(endings or ()))
 
 
-def references(file: Path) -> set[Path]:
+def references(file: Path, encoding: str | None = None) -> set[Path]:
     """Existing images and clips that a table names; where its first rows name none, the rest is not read."""
-    if file.suffix == ".npz" or not _named(read_table(file, LOOK), file.parent):
+    if file.suffix == ".npz" or not _named(read_table(file, LOOK, encoding), file.parent):
         return set()
-    return _named(read_table(file), file.parent)
+    return _named(read_table(file, encoding=encoding), file.parent)
 
 
 def _named(frame: pd.DataFrame, folder: Path) -> set[Path]:

@@ -1,6 +1,7 @@
 """Which examples train, select and test: stratified, nested over sizes, each draw with a seed of its own."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from tlx.errors import UserError
 from tlx.streams import Purpose, stream
+
+GROUPS = 1  # the number of the stream that orders groups, beside the one that orders examples
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,44 @@ def stratified_order(labels: np.ndarray, seed: int, purpose: Purpose) -> np.ndar
     return np.argsort(place, kind="stable")
 
 
+def grouped_order(labels: np.ndarray, groups: np.ndarray, seed: int, purpose: Purpose) -> np.ndarray:
+    """A random order of the examples in which those of one group stand together, mixed as `stratified_order` mixes.
+
+    labels, groups: (n,) ids. Returns (n,) positions: a beginning of it holds whole groups, but for its last one.
+    """
+    place = np.empty(len(labels), dtype=np.int64)
+    place[stratified_order(labels, seed, purpose)] = np.arange(len(labels))
+    _, members = np.unique(groups, return_inverse=True)
+    rank = stream(seed, purpose, GROUPS).permutation(members.max() + 1) if len(members) else members
+    return np.lexsort((place, rank[members]))
+
+
 def take(
-    labels: np.ndarray, size: Size | None, seed: int, names: list[str], purpose: Literal["train_size", "val_size"]
+    labels: np.ndarray,
+    size: Size | None,
+    seed: int,
+    names: list[str],
+    purpose: Literal["train_size", "val_size"],
+    groups: np.ndarray | None = None,
+    untrained: Collection[str] = (),
 ) -> np.ndarray:
     """Positions (sorted) of a stratified subset of `size`; larger sizes with the same seed contain smaller ones.
 
-    `purpose` is the key of the dataset that gave the size.
+    `purpose` is the key of the dataset that gave the size. With `groups` (n,), ids, whole groups are taken in a random
+    order, and of the last one as much as is missing; of k per class likewise, each class by itself. Of the classes in
+    `untrained` no example is asked for.
 
     Raises:
         UserError: more examples asked for than there are, in all or in a class (named).
     """
     if size is None:
         return np.arange(len(labels))
-    key, order = f"dataset.{purpose}", stratified_order(labels, seed, purpose)
+    key = f"dataset.{purpose}"
+    order = stratified_order(labels, seed, purpose) if groups is None else grouped_order(labels, groups, seed, purpose)
     if size.per_class is not None:
         counts = np.bincount(labels, minlength=len(names))
-        short = [f"{names[c]} ({counts[c]})" for c in range(len(names)) if counts[c] < size.per_class]
+        asked = [c for c, name in enumerate(names) if name not in untrained]
+        short = [f"{names[c]} ({counts[c]})" for c in asked if counts[c] < size.per_class]
         if short:
             raise UserError(
                 f"{key}={size.per_class}_per_class asks for more labels than these classes have: "
@@ -89,9 +114,56 @@ def take(
 
 
 def carve(
-    labels: np.ndarray, share: float, seed: int, purpose: Literal["test_share", "validation_share"]
+    labels: np.ndarray,
+    share: float,
+    seed: int,
+    purpose: Literal["test_share", "validation_share"],
+    groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (kept, carved): a stratified share of the examples taken out, both sorted."""
-    order = stratified_order(labels, seed, purpose)
+    """Positions (kept, carved): a stratified share of the examples taken out, both sorted.
+
+    The last example of a class is never carved: a class of one stays in training. With `groups` (n,), ids, whole groups
+    are carved: in a random order each one that brings the number of examples of every class (by the sum of squares)
+    nearer to the share, and that is not the last with a class; one at least. Nothing is carved where nothing may be.
+    """
     count = max(1, round(share * len(labels)))
-    return np.sort(order[count:]), np.sort(order[:count])
+    order = stratified_order(labels, seed, purpose)
+    rng = stream(seed, purpose, GROUPS)
+    chosen = _sparing(labels, order, count) if groups is None else _whole_groups(labels, groups, share, rng)
+    carved = np.zeros(len(labels), dtype=bool)
+    carved[chosen] = True
+    return np.flatnonzero(~carved), np.flatnonzero(carved)
+
+
+def _sparing(labels: np.ndarray, order: np.ndarray, count: int) -> list[int]:
+    """The first `count` positions of the order, without the last example of any class."""
+    left = np.bincount(labels)
+    chosen: list[int] = []
+    for position in order.tolist():
+        if len(chosen) == count:
+            break
+        if left[labels[position]] > 1:
+            left[labels[position]] -= 1
+            chosen.append(position)
+    return chosen
+
+
+def _whole_groups(labels: np.ndarray, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The positions of the groups that `carve` takes."""
+    _, members = np.unique(groups, return_inverse=True)
+    number = members.max() + 1
+    counts = np.zeros((number, labels.max() + 1))
+    np.add.at(counts, (members, labels), 1)
+    total = counts.sum(axis=0)
+    missing, taken = share * total, np.zeros(number, dtype=bool)
+    first = None
+    for group in rng.permutation(number).tolist():
+        free = bool(((total - counts[group] > 0) | (counts[group] == 0)).all())
+        if free and first is None:
+            first = group
+        if free and ((missing - counts[group]) ** 2).sum() < (missing**2).sum():
+            taken[group] = True
+            total, missing = total - counts[group], missing - counts[group]
+    if not taken.any() and first is not None:  # all groups are larger than twice the share
+        taken[first] = True
+    return np.flatnonzero(taken[members])

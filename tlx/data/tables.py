@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +25,8 @@ def read_tables(
     splits: Mapping[str, str | None],
     revision: str | None = None,
     subset: str | None = None,
+    encoding: str | None = None,
+    texts: Collection[str] = (),
 ) -> dict[str, pd.DataFrame]:
     """One DataFrame per split role (train, validation, test), or one under "all" where the data has no splits.
 
@@ -36,6 +38,7 @@ def read_tables(
         `label`.
     `splits` maps each role to its name in the data, or to None where the data has no such split. In tables, file paths
     are made absolute (they are relative to the table's folder), and hub-style {"bytes", "path"} cells are unpacked.
+    `encoding` and `texts` (columns of csv files that stay as they are written) are explained in `table_files`.
 
     Raises:
         UserError: missing path, split or file; nothing readable; a damaged or empty table.
@@ -46,8 +49,12 @@ def read_tables(
     else:
         root, groups, tabular = _layout(path, subset)
         chosen = choose_splits(list(groups), splits, str(root))
-        read = _read_group if tabular else _read_media_group
-        frames = {role: read(groups[name], modality) for role, name in chosen.items()}
+        frames = {
+            role: _read_group(groups[name], modality, encoding, texts)
+            if tabular
+            else _read_media_group(groups[name], modality)
+            for role, name in chosen.items()
+        }
     for role, frame in frames.items():
         if frame.empty:
             raise UserError(f"{path}: the table '{role}' has no rows.")
@@ -80,7 +87,10 @@ def choose_splits(found: Sequence[str], splits: Mapping[str, str | None], where:
 
 
 def data_files(
-    path: str, subset: str | None = None, splits: Mapping[str, str | None] | None = None
+    path: str,
+    subset: str | None = None,
+    splits: Mapping[str, str | None] | None = None,
+    encoding: str | None = None,
 ) -> tuple[Path, list[Path]]:
     """The folder of a local data set, and all files that its content depends on, with those that tables refer to."""
     root, groups, tabular = _layout(path, subset)
@@ -89,7 +99,7 @@ def data_files(
         groups = {name: files for name, files in groups.items() if name in chosen}
     files = [file for group in groups.values() for file in group]
     if tabular:
-        files += sorted({reference for file in files for reference in media.references(file)} - set(files))
+        files += sorted({reference for file in files for reference in media.references(file, encoding)} - set(files))
     return root, files
 
 
@@ -160,8 +170,9 @@ def _read_media_group(files: Sequence[Path], modality: str) -> pd.DataFrame:
     return pd.DataFrame({modality: [str(f) for f in kept], "label": [f.parent.name for f in kept]})
 
 
-def _read_group(files: Sequence[Path], modality: str) -> pd.DataFrame:
-    frames = [media.unpack(table_files.read_table(file), modality, file.parent) for file in files]
+def _read_group(files: Sequence[Path], modality: str, encoding: str | None, texts: Collection[str]) -> pd.DataFrame:
+    tables = [table_files.read_table(file, encoding=encoding, texts=texts) for file in files]
+    frames = [media.unpack(table, modality, file.parent) for table, file in zip(tables, files, strict=True)]
     for file, frame in zip(files, frames, strict=True):
         if set(frame.columns) != set(frames[0].columns):
             differ = set(frame.columns) ^ set(frames[0].columns)
