@@ -125,11 +125,11 @@ def write_texts(tmp_path: Path) -> Callable[..., Path]:
     import pandas as pd
 
     def write(name: str = "texts", columns: tuple[str, str] = ("text", "label"), **splits: list[tuple]) -> Path:
-        rows = [(f"a good film, number {i}", "pos") for i in range(10)]
-        rows += [(f"a bad film, number {i}", "neg") for i in range(10)]
         folder = tmp_path / name
         folder.mkdir()
         for split in ("train", "validation", "test"):
+            rows = [(f"a good film, number {i} of {split}", "pos") for i in range(10)]
+            rows += [(f"a bad film, number {i} of {split}", "neg") for i in range(10)]
             frame = pd.DataFrame(splits.get(split, rows), columns=list(columns))
             frame.to_csv(folder / f"{split}.csv", index=False)
         return folder

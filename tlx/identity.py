@@ -47,6 +47,7 @@ WITHOUT_EFFECT = (
     "dataset.path",
     "dataset.make",
     "dataset.revision",
+    "dataset.untrained_labels",
     "seed",
     *MEASURED,
 )
@@ -84,6 +85,8 @@ def identify(config: dict[str, Any], choices: dict[str, Any]) -> Identity:
         rest["strategy"]["init"] = "pretrained"
     for key in WITHOUT_EFFECT:
         _drop(rest, key.split("."))
+    if rest["dataset"].get("overlap") != "drop":  # the others are about what is said, not about what is trained
+        rest["dataset"].pop("overlap", None)
     content = {"config": rest, "choices": {k: choices[k] for k in CHOICES}, "fingerprints": prints}
     cell = _hash(content)
     run = _hash(content | {"seed": config["seed"]})

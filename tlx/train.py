@@ -284,7 +284,7 @@ def finish(one: Run) -> None:
     if one.error is not None:
         raise one.error
     assert module.plan is not None
-    record.details["warnings"] = [*one.watch.messages, *noted()]
+    record.details["warnings"] += [*one.watch.messages, *noted()]
     loaders["test"].open()
     one.work.finish()
 

@@ -22,6 +22,7 @@ from tlx.atomic import atomic
 from tlx.errors import Killed, full_disk, out_of_space
 from tlx.results.collapse import predictions_summary
 from tlx.results.record import FULL, KILLED, left_unfinished, read_record, write_record
+from tlx.results.remarks import remarks
 
 if TYPE_CHECKING:
     from tlx.cache.frozen_work import FrozenWork
@@ -151,6 +152,8 @@ class Recording:
             else {"share": report.share, "missing": list(report.missing), "unused": list(report.unused)}
         )
         self.details["labels"] = list(data.spec.label_names)
+        self.details["data"] = data.about
+        self.details["warnings"] = [r.sentence for r in remarks(data.about, self.config["dataset"].get("train_size"))]
         self.details["split"] = data.spec.split_hash
         self.details["splits"] = data.spec.part_hashes
         self.details["preprocessing"] = module.backbone.preprocessing.key()
@@ -226,6 +229,8 @@ class Recording:
         predicted = logits.argmax(1).numpy()
         self.details["predictions"] = predictions_summary(labels.numpy(), predicted)
         frame = pd.DataFrame({"id": data.test.ids, "label": labels.numpy(), "predicted": predicted})
+        if data.test.groups is not None:
+            frame["group"] = data.test.groups
         frame["logits"] = list(logits.numpy())
         with atomic(self.folder / "predictions.parquet") as file:
             frame.to_parquet(file, compression="zstd")

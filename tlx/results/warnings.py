@@ -9,6 +9,7 @@ from tlx.results.baseline import Partners, seeds_apart
 from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collect import Run
 from tlx.results.naming import comparable
+from tlx.results.remarks import largest, remarks
 from tlx.results.seed_warnings import on_seeds
 from tlx.results.tuning import monitor
 
@@ -46,6 +47,7 @@ def warnings(
         said.append(f"batches were halved for want of GPU memory (and gradients accumulated) in {named(smaller)}.")
     if short := [cell for cell in cells if any(_ended_early(run.record) for run in cell.completed)]:
         said.append(f"training ended before the last phase of its plan, with layers never trained, in {named(short)}.")
+    said += _on_data(cells)
     if damaged := [run for run in runs if run.status == "damaged"]:
         number = f"{len(damaged)} files of these studies" if len(damaged) > 1 else "a file of this study"
         more = f" And {len(damaged) - SHOWN} more." if len(damaged) > SHOWN else ""
@@ -177,6 +179,23 @@ def _on_budgets(cells: Sequence[Cell]) -> list[str]:
         return []
     more = f"; {len(told) - 1} more such groups" if len(told) > 1 else ""
     return [f"rows mix budgets (training examples seen): {told[0]}{more}."]
+
+
+def _on_data(cells: Sequence[Cell]) -> list[str]:
+    """What the runs of each data set found in its examples: overlaps, labels that are never trained, missing labels."""
+    groups = _alike(cells, "dataset")
+    said, silent = [], 0
+    for group in groups:
+        found = []
+        for run in (run for cell in group for run in cell.completed):
+            try:
+                found.append(remarks(run.record["data"], run.choices.get("train_size")))
+            except (KeyError, TypeError, AttributeError, ValueError):  # an earlier version's record, or an edited one
+                silent += 1
+        said += [f"{group[0].value('dataset')}: {text}" if len(groups) > 1 else text for text in largest(found)]
+    if silent:
+        said.append(f"{silent} runs of an earlier version do not say whether training holds examples of other parts.")
+    return said
 
 
 def _up_to(examples: int, cells: Sequence[Cell]) -> str:

@@ -1,6 +1,7 @@
 """Checking every run of a sweep before the first one starts: the user's mistakes cost seconds, not a night."""
 
 import json
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError, one_line
 from tlx.instantiate import instantiate
+from tlx.results.remarks import Remark, largest, remarks
 from tlx.sweeps.halving import check_halving
 from tlx.sweeps.study import Planned
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 def check_runs(runs: Sequence[Planned]) -> None:
     """Read each data set, build each model with each strategy, and fit the phases into the training; trains nothing.
 
-    Each different combination is checked once, and every training subset that a seed draws is decoded.
+    Each different combination is checked once, and every training subset that a seed draws is decoded. What is
+    remarkable about the examples is printed.
 
     Raises:
         UserError: the first impossible run; nothing was started.
@@ -29,19 +32,28 @@ def check_runs(runs: Sequence[Planned]) -> None:
 
     checked: dict[str, Any] = {}
     decoded: set[str] = set()
+    said: dict[str, list[list[Remark]]] = {}
     for run in runs:
         config, first = run.config, _key(_deciding(run.config))
         known = first in checked
         if not known:
-            checked[first] = check_run(config)
+            checked[first], about = check_run(config)
         draw = _key([config["dataset"], _subset_seed(config), checked[first].key()])
         if known and draw not in decoded:
             dataset: Dataset = instantiate(config["dataset"], "dataset")
-            prepare_train(config, dataset.load(config["seed"], Path(config["paths"]["cache"])), checked[first])
+            data = dataset.load(config["seed"], Path(config["paths"]["cache"]))
+            prepare_train(config, data, checked[first])
+            about = data.about
+        if draw not in decoded:
+            of_it = said.setdefault(config["run"]["choices"]["dataset"], [])
+            of_it.append(remarks(about, config["dataset"].get("train_size")))
         decoded.add(draw)
     for name, times in Counter(run.config["register"] for run in runs).items():
         if name and times > 1:
             raise UserError(f"register={name} with {times} runs: each would replace the entry of the one before.")
+    for name, of_it in said.items():
+        for sentence in largest(of_it):
+            print(f"tlx: warning: {name}: {sentence}", file=sys.stderr)
 
 
 def _key(content: Any) -> str:
@@ -60,8 +72,8 @@ def _subset_seed(config: dict[str, Any]) -> int | None:
     return config["seed"] if drawn else None
 
 
-def check_run(config: dict[str, Any]) -> "Preprocessing":
-    """Check one run; returns how its model wants its inputs.
+def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
+    """Check one run; returns how its model wants its inputs, and what its record will say of the examples.
 
     Raises:
         UserError: it is impossible.
@@ -94,7 +106,7 @@ def check_run(config: dict[str, Any]) -> "Preprocessing":
         float(module.schedule(0, total))
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(f"the scheduler does not work: {one_line(error)}.") from error
-    return preprocessing
+    return preprocessing, data.about
 
 
 def _check_trainer(config: dict[str, Any]) -> None:

@@ -89,12 +89,31 @@ def compose_all(compose: Composer, overrides: Sequence[str], multirun: bool) -> 
     """All runs that a command line names, composed and checked for values.
 
     Raises:
-        UserError: a bad run (nothing was started), or sweep axes without -m.
+        UserError: a bad run (nothing was started), sweep axes without -m, or sizes some of which are counts and some
+            shares.
     """
     jobs = compose.expand(overrides)
     if not multirun and len(jobs) > 1:
         raise UserError(f"these overrides name {len(jobs)} runs: say `tlx train -m …` for a sweep.")
-    return [compose(job) for job in jobs]
+    composed = [compose(job) for job in jobs]
+    for key in ("train_size", "val_size"):
+        _check_sizes(key, [run.config["dataset"].get(key) for run in composed])
+    return composed
+
+
+def _check_sizes(key: str, values: Sequence[Any]) -> None:
+    """Refuse counts beside shares: of 0.1, 0.5, 1 the last is one example, and was meant to be all of them."""
+    from tlx.data.splits import parse_size
+
+    sizes = {str(value): parse_size(value, f"dataset.{key}") for value in values if value is not None}
+    counts = [text for text, size in sizes.items() if size and size.count]
+    shares = [text for text, size in sizes.items() if size and size.fraction]
+    if counts and shares:
+        meant = "one labelled example" if counts[0] == "1" else f"{counts[0]} labelled examples"
+        raise UserError(
+            f"dataset.{key}={','.join(sizes)} mixes shares ({', '.join(shares)}) with counts: {counts[0]} is {meant}, "
+            "all of them is 1.0. Give shares only, or counts only."
+        )
 
 
 def write_study(runs: Sequence[Planned]) -> None:
