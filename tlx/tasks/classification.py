@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tlx.distributed import gather, world_size
 from tlx.errors import UserError
-from tlx.tasks.metrics import make
+from tlx.tasks.metrics import check, scores
 
 
 class Classification(nn.Module):
@@ -28,7 +28,7 @@ class Classification(nn.Module):
         if len(label_names) < 2:
             raise UserError(f"classification needs two classes or more; the labels are {list(label_names)}.")
         for name in metrics:
-            make(name, len(label_names))
+            check(name)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(feature_dim, len(label_names)))
         self.metric_names = tuple(metrics)
         self.classes = len(label_names)
@@ -62,14 +62,14 @@ class Classification(nn.Module):
 
     def meter(self) -> "ClassificationMeter":
         """A fresh accumulator of this task's metrics over one pass."""
-        return ClassificationMeter(self.metric_names, self.classes)
+        return ClassificationMeter(self.metric_names)
 
 
 class ClassificationMeter:
-    """Accumulates logits over a pass; `compute` gives {metric: value, "loss": mean over examples} as floats."""
+    """Accumulates logits over a pass; `compute` gives {metric: value, "loss": mean over examples} as doubles."""
 
-    def __init__(self, names: Sequence[str], classes: int) -> None:
-        self.names, self.classes = names, classes
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
         self.logits: list[Tensor] = []
         self.labels: list[Tensor] = []
         self.index: list[Tensor] = []
@@ -95,5 +95,4 @@ class ClassificationMeter:
 
     def compute(self) -> dict[str, float]:
         logits, labels = self.predictions()
-        result = {name: float(make(name, self.classes)(logits, labels)) for name in self.names}
-        return result | {"loss": float(nn.functional.cross_entropy(logits, labels))}
+        return scores(self.names, logits, labels)

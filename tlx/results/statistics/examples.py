@@ -37,8 +37,8 @@ class Scored:
 def metric_of(scored: Scored, metric: str, weights: "np.ndarray | None" = None) -> "np.ndarray":
     """The metric of each run, each example counted as often as its weight says: shape (resamples, runs).
 
-    Defined like torchmetrics' multiclass metrics: accuracy is the share of hits, balanced_accuracy the mean recall and
-    macro_f1 the mean F1 over the classes that occur (among labels or predictions), matthews Gorodkin's R_K.
+    Defined like scikit-learn's: accuracy is the share of hits, balanced_accuracy the mean recall over the classes that
+    occur, macro_f1 the mean F1 over those that occur or are predicted, matthews Gorodkin's R_K.
 
     Args:
         metric: one of METRICS.
@@ -71,12 +71,12 @@ def _of_counts(
     """From hits, labels and guesses of each class, shape (resamples, classes), and the examples, shape (resamples,)."""
     import numpy as np
 
-    occurs = support + guessed > 0
     if metric == "matthews":
         cross = right.sum(axis=1) * total - (support * guessed).sum(axis=1)
         scale = (total**2 - (support**2).sum(axis=1)) * (total**2 - (guessed**2).sum(axis=1))
         return np.divide(cross, np.sqrt(scale), out=np.zeros_like(cross), where=scale > 0)
     bottom = (support + guessed) / 2 if metric == "macro_f1" else support
+    occurs = bottom > 0
     each = np.divide(right, bottom, out=np.zeros_like(right), where=bottom > 0)
     return each.sum(axis=1) / occurs.sum(axis=1)
 
