@@ -84,7 +84,9 @@ class TransferModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         assert self.meter is not None
         self.meter.gather()
-        self.log_dict({f"val/{name}": value for name, value in self.meter.compute().items()})
+        # As doubles: what Lightning makes of a float is a float32. A device without doubles is not asked for one.
+        found = {n: torch.tensor(value, dtype=torch.float64) for n, value in self.meter.compute().items()}
+        self.log_dict({f"val/{name}": value for name, value in found.items()})
 
     def configure_optimizers(self) -> Any:
         assert self.plan is not None
@@ -130,7 +132,7 @@ class TransferModule(L.LightningModule):
         return [*self.objectives, *([self.mixout] if self.mixout else [])]
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The parameters and buffers of every group that some phase trains: all that a run changes."""
+        """The tensors of every group that some phase trains, and what was calibrated: all that a run changes."""
         return self._trained(self.state_dict())
 
     @property
@@ -145,7 +147,7 @@ class TransferModule(L.LightningModule):
     def _trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         assert self.plan is not None
         names = {n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)}
-        return {n: t for n, t in state.items() if n in names}
+        return {n: t for n, t in state.items() if n in names or n in self.plan.calibrated}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint |= {"state_dict": self._trained(checkpoint["state_dict"]), "base": self.base}

@@ -39,7 +39,8 @@ class ParameterPlan:
 
     `lr_factors[group]` multiplies the base learning rate (1 when absent). `no_decay` names the parameters without
     weight decay (`tlx.no_decay`): norms, biases, vectors, and what the network itself spares. `fixed` names the
-    parameters that the architecture itself never trains (Whisper's sinusoidal positions).
+    parameters that the architecture itself never trains (Whisper's sinusoidal positions), `calibrated` the buffers that
+    are set before the training (`tlx.calibration`), whichever group they are in.
     """
 
     groups: list[LayerGroup]
@@ -47,6 +48,7 @@ class ParameterPlan:
     lr_factors: dict[str, float] = field(default_factory=dict)
     no_decay: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    calibrated: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, module: nn.Module, groups: Iterable[LayerGroup]) -> "ParameterPlan":

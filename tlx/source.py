@@ -21,6 +21,7 @@ from tlx.errors import UserError
 from tlx.identity import check_contents, weights_place
 from tlx.instantiate import instantiate
 from tlx.module import TransferModule, computed_features, score
+from tlx.probes.logistic import Logistic
 from tlx.registry.entries import source_card
 from tlx.streams import stream
 from tlx.tasks import metrics
@@ -64,8 +65,8 @@ class SourceMeter(ForgettingMeter):
             self.before = self._scores(module)
             return
         examples, head = self.loader.dataset, max(group.depth for group in module.plan.groups)
-        code = [source_of(part) for part in (Classification, metrics.make)]
-        versions = [version(package) for package in ("torchmetrics", "scikit-learn")]
+        code = [source_of(part) for part in (Classification, metrics.scores)]
+        versions = [version(package) for package in ("scipy", "scikit-learn")]
         batches = digest_of([np.array(batch) for batch in self.loader.batch_sampler])
         what = [examples.content, batches, digest_of(self.head.state_dict()), self.head.metric_names, code, versions]
         key = prefix_key(module, module.plan, head, {}, "source scores", digest_of(examples.labels), *what)
@@ -82,8 +83,8 @@ class SourceMeter(ForgettingMeter):
 class SourceProbe:
     """A fresh linear probe on the source task: what the features still say of it, whatever became of the old head.
 
-    Multinomial logistic regression (scikit-learn, L2 with C = 1) on standardised features of at most PROBED training
-    examples of the source; scored on its test part.
+    Multinomial logistic regression (`tlx.probes.logistic` with C = 1) on standardised features of at most PROBED
+    training examples of the source; scored on its test part.
     """
 
     def __init__(self, train: Any, test: Any, task: Classification) -> None:
@@ -91,17 +92,10 @@ class SourceProbe:
 
     def scores(self, module: TransferModule) -> dict[str, float]:
         """The source task's metrics of a new probe on the features of `module`."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        features, labels = (x.numpy() for x in computed_features(module, self.task, self.train))
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features, labels)
-        features, labels = (x.numpy() for x in computed_features(module, self.task, self.test))
-        chances = np.zeros((len(labels), self.task.classes), dtype=np.float32)
-        chances[:, probe.classes_] = probe.predict_proba(features)
-        logits = torch.from_numpy(chances).clamp(min=1e-12).log()
-        return self.task.scored(logits, torch.from_numpy(labels)).compute()
+        features, labels = computed_features(module, self.task, self.train)
+        head = Logistic().solve(features, labels, self.task.classes, score=lambda _: 0.0)
+        features, labels = computed_features(module, self.task, self.test)
+        return self.task.scored(features @ head.weight.T + head.bias, labels).compute()
 
 
 def source_probe(config: dict[str, Any], module: TransferModule) -> SourceProbe | None:

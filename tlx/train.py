@@ -15,6 +15,7 @@ from torch import Tensor
 from tlx.assembly import assemble, make_loaders
 from tlx.cache.checksums import noted
 from tlx.cache.frozen_work import FrozenWork, frozen_work
+from tlx.calibration import calibrate
 from tlx.callbacks.divergence import Diverged
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
@@ -45,7 +46,7 @@ from tlx.seeding import seed_everything, seed_rank
 from tlx.sharding import bring_together, is_sharded
 from tlx.source import SourceMeter, source_meter
 from tlx.strategies.lora import merge_adapters
-from tlx.tasks.metrics import direction, directions
+from tlx.tasks.metrics import check_monitor, direction, directions, undefined
 from tlx.trainer import make_trainer
 
 
@@ -154,14 +155,19 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     quiet_lightning()
     set_threads(config["trainer"]["threads"])
     seed_everything(config["seed"])
+    calibrates = config["strategy"].get("calibrate", False)  # by its own training examples
     with contents_as_planned(config):
         data, module = assemble(config)
         assert module.plan is not None
-        shared = beside is not None and share_frozen(module, beside.module, module.plan)
+        shared = beside is not None and not calibrates and share_frozen(module, beside.module, module.plan)
         if beside and shared:  # what is known of the tensors and the tokenizer need not be found out again
             module.backbone.preprocessing = beside.module.backbone.preprocessing
+        check_monitor(config, data.validation.labels)
         loaders = make_loaders(config, data, module, beside=(beside.data, beside.work.parts) if beside else None)
         meter = source_meter(config, module)
+    if calibrates:
+        with moved(module, device_of(config)):
+            calibrate(module, loaders["train"].dataset)
     compact = compact_table(config, module, loaders)
     module.frozen_work = work = frozen_work(config, module, loaders)
     if beside and shared:
@@ -233,12 +239,12 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
 def solve(one: Run) -> None:
     """Let the strategy's solver find the head."""
     with one.record.clock("train"):
-        found, one.chosen = solve_head(one.config, one.module, one.loaders)
+        found, one.chosen, doubts = solve_head(one.config, one.module, one.loaders)
     one.best = {}  # the module has it
     one.record.trained(found.iterations, found.iterations)
-    one.record.details["solver"] = {"C": found.C, "converged": found.converged}
-    if not found.converged:
-        one.watch.messages.append(f"the solver had not converged after {found.iterations} iterations: raise max_iter.")
+    one.record.details["solver"] = {"C": found.C, "converged": found.converged, "gradient": found.gradient}
+    for message in doubts:
+        one.watch.say(message)
     for logger in make_loggers(one.config, one.folder):
         scores = {f"val/{name}": score for name, score in one.chosen.items()}
         logger.log_metrics(scores | {"epoch": 0}, found.iterations)
@@ -305,17 +311,20 @@ def finish(one: Run) -> None:
             untouched = module.plan.ever_trainable == {HEAD}
             forgotten = meter.measure_unchanged() if untouched else meter.measure_after(module)
     with record.clock("measure"), moved(module, device):
-        further = one.further | one.measures.after(module, test.compute())
+        tested = test.compute()
+        further = one.further | one.measures.after(module, tested)
         record.cost |= one.measures.cost(module, None if "solver" in record.details else record.counts["steps"])
 
     record.add_metrics("before/val", one.before)
     record.add_metrics("val", validation)
-    record.add_metrics("test", test.compute())
+    record.add_metrics("test", tested)
     if meter is not None:
         record.add_metrics("source", {f"{n}_before": v for n, v in meter.before.items()})
         record.add_metrics("source", {f"{n}_after": v for n, v in meter.after.items()})
         record.add_metrics("forgetting", forgotten)
     record.metrics |= further
+    for message in undefined(record.metrics):
+        one.watch.say(message)
     record.directions = directions(module.task.metric_names)
     record.played_back(one.work)
     record.keep(module, test, one.data)
@@ -343,6 +352,8 @@ def follow(
     with contents_as_planned(config):
         data, module = assemble(config)
         loaders = make_loaders(config, data, module, rank)
+    if config["strategy"].get("calibrate"):
+        calibrate(module, loaders["train"].dataset)
     compact = compact_table(config, module, loaders)
     seed_rank(config["seed"], rank)
     earlier = begin()

@@ -78,6 +78,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "strategy.longer": ("a whole number ≥ 2, or null", lambda v: v is None or _whole(v, 2)),
     "strategy.solver": (_PART[0], _part),
+    "strategy.calibrate": ("true or false", lambda v: isinstance(v, bool)),
     "optimizer": _PART,
     "optimizer.lr": ("a number > 0", lambda v: _number(v) and v > 0),
     "optimizer.weight_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
@@ -105,6 +106,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # Where a yaml may leave the key out: its class has a default, or nothing is asked for.
 OPTIONAL = (
     "strategy.solver",
+    "strategy.calibrate",
     "model.path",
     "dataset.split_seed",
     "dataset.subset_seed",

@@ -62,8 +62,12 @@ class NegativeTransferWarning(L.Callback):
         self.behind[what] = self.behind[what] + 1 if worse else 0
         if self.behind[what] == self.patience:
             worst = (min if self.higher_is_better else max)(others)
-            self.messages.append(f"negative transfer? {self.monitor} is {score:.3f}, worse than {worst:.3f}, {where}.")
-            log.warning(self.messages[-1])
+            self.say(f"negative transfer? {self.monitor} is {score:.3f}, worse than {worst:.3f}, {where}.")
+
+    def say(self, message: str) -> None:
+        """Warn of something, and keep it."""
+        self.messages.append(message)
+        log.warning(message)
 
     def state_dict(self) -> dict[str, Any]:
         return {"behind": self.behind, "messages": self.messages}

@@ -13,8 +13,12 @@ from tlx.tasks.metrics import direction, rank
 
 def solve_head(
     config: dict[str, Any], module: TransferModule, loaders: dict[str, Any]
-) -> tuple[Solution, dict[str, float]]:
-    """Put the solver's head into the module; returns it, and its scores on validation, by which it was chosen."""
+) -> tuple[Solution, dict[str, float], list[str]]:
+    """Put the solver's head into the module; returns it, its scores on validation, and what to mind of it.
+
+    Of several the best by the monitored metric is taken, and of those with the same score the one of the lowest loss:
+    with few labels many are equal.
+    """
     solver: Logistic = instantiate(config["strategy"], "strategy").solver
     task, monitor = module.task, config["dataset"]["monitor"]
     with moved(module, device_of(config)):
@@ -26,10 +30,9 @@ def solve_head(
         task.linear.weight.data, task.linear.bias.data = solution.weight, solution.bias
         return known_score(task, features["validation"], labels["validation"]).compute()
 
-    found = solver.solve(
-        features["train"],
-        torch.from_numpy(labels["train"]),
-        task.classes,
-        lambda solution: rank(put(solution)[monitor], direction(monitor)),
-    )
-    return found, put(found)
+    def place(solution: Solution) -> tuple[float, float]:
+        scores = put(solution)
+        return rank(scores[monitor], direction(monitor)), rank(scores["loss"], "lower")
+
+    found = solver.solve(features["train"], torch.from_numpy(labels["train"]), task.classes, place)
+    return found, put(found), solver.doubts(found)

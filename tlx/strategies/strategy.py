@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import nn
 
+from tlx.calibration import statistics
 from tlx.errors import UserError
 from tlx.layer_groups import HEAD, LayerGroup
 from tlx.models.backbone import Backbone
@@ -35,7 +36,8 @@ class TransferStrategy:
     `init` is "pretrained" (the model's own weights), "scratch" (random), "shuffled" (the model's own without their
     order, see `tlx.models.shuffled`) or "registry:NAME". `lr` is the base learning rate that the preset recommends
     (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`. `longer` multiplies the epochs
-    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`).
+    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`). `calibrate`
+    takes batch normalisation's statistics from the training inputs before anything is trained (`tlx.calibration`).
     `objectives` are terms beside the task's loss (`tlx.objectives`).
     """
 
@@ -47,6 +49,7 @@ class TransferStrategy:
     mixout: float | None = None
     longer: int | None = None
     solver: Logistic | None = None
+    calibrate: bool = False
     objectives: list[Objective] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class TransferStrategy:
                 "strategy.solver finds a linear head on features that do not change: it excludes an adapter, and every "
                 "strategy.freezing but tlx.strategies.freezing.FrozenBackbone."
             )
+        if self.calibrate:
+            plan.calibrated = frozenset(f"backbone.{name}" for name in statistics(backbone))
         plan.lr_factors = self.learning_rates.factors(trained)
         return plan
 

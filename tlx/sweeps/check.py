@@ -83,12 +83,14 @@ def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
     from tlx.data.sampling import training_length
     from tlx.loggers import check_loggers
     from tlx.sharding import check_sharding
+    from tlx.tasks.metrics import check_monitor
 
     _check_trainer(config)
     check_compiled(config)
     check_loggers(config)
     _check_register(config)
     data, module = assemble(config)
+    check_monitor(config, data.validation.labels)
     make_loaders(config, data, module)  # decodes every example
     preprocessing = module.backbone.preprocessing
     if augmentation := config["dataset"].get("augmentation"):

@@ -32,6 +32,10 @@ def modules_for(configs: Sequence[dict[str, Any]]) -> list[str]:
         found += HEAVY[config["model"]["modality"]]
         if config["strategy"]["adapter"]:
             found.append("peft")
+        if config["dataset"].get("metrics", ["accuracy"]) != ["accuracy"]:
+            found.append("sklearn.metrics")
+        if config["strategy"].get("solver"):
+            found.append("sklearn.linear_model")
         if config["logger"]["wandb"]:
             found.append("wandb")
         for part in ("model", "dataset", "strategy", "scheduler"):

@@ -97,6 +97,14 @@ def test_sizes_are_ticks_of_their_own_panels_only(study) -> None:
     assert '"values"' not in json.dumps(KINDS["sample-efficiency"].chart(shown))
 
 
+def test_the_heads_of_probe_and_control_are_solved_alike(study) -> None:
+    for strategy, score in {"scratch": 0.5, "logistic_probe": 0.7, "random_features": 0.6}.items():
+        study.runs(strategy, [score, score + 0.1 + 0.01 * score, score + 0.05], solver={"C": 1.0, "converged": True})
+    shown = picture("controls", study)
+    assert [row["difference"] for row in shown.rows] == ["logistic_probe − random_features"]
+    assert not any("was trained" in note for note in shown.notes)
+
+
 def test_controls_take_the_gain_apart(study) -> None:
     scores = {"scratch": 0.5, "shuffled": 0.55, "full": 0.8, "feature_extraction": 0.7, "random_features": 0.3}
     for strategy, score in scores.items():
@@ -111,6 +119,7 @@ def test_controls_take_the_gain_apart(study) -> None:
     ]
     assert gained["full − scratch"] == pytest.approx(gained["shuffled − scratch"] + gained["full − shuffled"])
     assert "scratch_long" in shown.notes[1]
+    assert "The head of random_features was trained, by an earlier version" in shown.notes[2]
     assert (
         "filled: sure (it leaves out 0, at 0.05 after Holm's correction over the gains of the table for differences to "
         "scratch and over the 2 of this figure for the others), hollow: not." in shown.notes[0]

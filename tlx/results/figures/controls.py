@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlx.results.baseline import baselines
-from tlx.results.cells import seed_names
+from tlx.results.cells import Cell, seed_names
 from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings, named
@@ -20,6 +20,7 @@ PARTS = (
     ("scale", "shuffled", "scratch"),
     ("features", "full", "shuffled"),
     ("features, frozen", "feature_extraction", "random_features"),
+    ("features, frozen, both heads solved", "logistic_probe", "random_features"),
     ("extra compute", "scratch_long", "scratch"),
 )
 COLOUR = "#0072B2"
@@ -77,6 +78,11 @@ class Controls(Figure):
         ]
         if absent:
             notes.append(f"Not among the runs: {', '.join(absent)} (add strategy={','.join(absent)}).")
+        if any(cell.value("strategy") == "random_features" and _trained(cell) for cell in members):
+            notes.append(
+                "The head of random_features was trained, by an earlier version, on features that nothing had "
+                "normalised: such a control is weak, and a gain over it says little. Run it again."
+            )
         rows.sort(key=lambda row: [part for part, *_ in PARTS].index(row["part"]))
         return Picture(rows, notes)
 
@@ -134,6 +140,11 @@ def _row(label: Row, gain: float, n: int, verdict: str | None, low: float | None
     name = f"{label['part']}: {label['difference']}"
     row = label | {"gain": gain, "n": n, "name": name, "verdict": verdict, "sure": verdict in (HELPS, HURTS)}
     return row | ({} if low is None else {"low": low, "high": high})
+
+
+def _trained(cell: Cell) -> bool:
+    """Whether the head of some run of this cell took steps: a solver's record says so."""
+    return any("solver" not in run.record for run in cell.completed)
 
 
 def _panel(row: Row, findings: Findings) -> str:
