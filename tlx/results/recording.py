@@ -166,7 +166,7 @@ class Recording:
         self.sitting["resumed"] = checkpoint is not None
         self._write("running")
 
-    def reached(self, module: "TransferModule", starts: Sequence[int], phase: int, chosen: int | None) -> str | None:
+    def reached(self, module: "TransferModule", starts: Sequence[float], phase: int, chosen: int | None) -> str | None:
         """Note when the phases of the training began in fact (`starts`, in optimiser steps), and what it trained.
 
         `phase` is the last one that was entered, `chosen` the optimiser step after which validation found its best
