@@ -23,6 +23,8 @@ from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import GradualUnfreezing, PhaseSchedule
 from tlx.errors import UserError
 from tlx.layer_groups import LayerGroup, group_layers
+from tlx.objectives.ewc import EWC
+from tlx.objectives.l2_sp import L2SP
 from tlx.plan import ParameterPlan, Phase
 
 NAMES = ["stem", "block", "head"]
@@ -556,14 +558,30 @@ def test_a_score_that_calls_eval_and_freeze_leaves_training_alone() -> None:
     assert module.training and not module.block.training
 
 
-def test_meters_measure_another_module_anew() -> None:
+def test_a_fisher_function_that_calls_eval_leaves_training_alone() -> None:
+    def fisher(module: nn.Module) -> dict[str, Tensor]:
+        module.eval()
+        return {"stem.weight": module.stem.weight.detach().square()}
+
+    module, ewc = Foreign(), EWC(1.0, fisher)
+    trainer(ewc, max_epochs=1).fit(module, data())
+    first = ewc.fisher["stem.weight"]
+    assert module.training
+    trainer(ewc, max_epochs=1).fit(Foreign(), data())
+    assert not torch.equal(ewc.fisher["stem.weight"], first)
+
+
+def test_what_callbacks_keep_of_a_module_is_taken_anew_of_another() -> None:
     meter = ForgettingMeter(lambda m: {"sum": float(m.head.weight.detach().sum())})
     drift = DriftMeter(groups, dataset().tensors[0][:8], forward=lambda m, x: m.head(m.block(m.stem(x))))
+    mixout, penalty = Mixout(0.5), L2SP()
     for _ in range(2):
         module = Foreign()
         start = module.head.weight.detach().clone()
-        trainer(meter, drift, max_epochs=1).fit(module, data())
+        trainer(meter, drift, mixout, penalty, max_epochs=1).fit(module, data())
         assert meter.before == {"sum": pytest.approx(float(start.sum()))}
+        assert torch.equal(mixout.pretrained["head.weight"], start)
+        assert torch.equal(penalty.start["head.weight"], start)
         assert drift.similarity["stem"] > 0.9  # of itself, and hardly trained
 
 

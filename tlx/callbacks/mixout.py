@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,10 +68,10 @@ def matrices(layer: nn.Module) -> dict[str, tuple[int, int]]:
 class Mixout(L.Callback):
     """Applies `mixout` with probability `p` to the weights of linear and convolutional layers in train mode.
 
-    Each weight's value at the start of the first fit is its pretrained value. `select(name, layer)` says which layers
-    take part; give it to leave out a new head (default: every layer). Layers keep their parameters and their names in
-    checkpoints: the mixed weight exists only during the forward pass of the layer, or of the module above it where that
-    reads the weight without calling the layer (WavLM's attention).
+    Each weight's value at the start of a module's first fit is its pretrained value. `select(name, layer)` says which
+    layers take part; give it to leave out a new head (default: every layer). Layers keep their parameters and their
+    names in checkpoints: the mixed weight exists only during the forward pass of the layer, or of the module above it
+    where that reads the weight without calling the layer (WavLM's attention).
 
     Raises:
         ValueError: p is no probability.
@@ -82,6 +83,7 @@ class Mixout(L.Callback):
             raise ValueError(f"mixout p={p} is a probability and must lie in [0, 1]")
         self.p, self.select = p, select
         self.pretrained: dict[str, Tensor] = {}  # by parameter
+        self._seen: weakref.ref[nn.Module] | None = None  # the module that they are of
         self._handles: list[Any] = []
         self._unmixed: dict[str, nn.Parameter] = {}  # what takes part and was not mixed yet
 
@@ -99,6 +101,9 @@ class Mixout(L.Callback):
                 "mixout mixes the weights of linear and convolutional layers, and none takes part: this network has "
                 "none, or `select` takes none of them."
             )
+        if self._seen is not None and self._seen() is not pl_module:
+            self.pretrained = {}
+        self._seen = weakref.ref(pl_module)
         above = {id(child): module for module in pl_module.modules() for child in module.children()}
         for name, layer, own in parts:
             parameter = layer.get_parameter(own)
@@ -162,7 +167,7 @@ class Mixout(L.Callback):
         return {"pretrained": self.pretrained}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.pretrained = dict(state_dict["pretrained"])
+        self.pretrained, self._seen = dict(state_dict["pretrained"]), None
 
 
 def _reads(owner: nn.Module, layer: nn.Module, own: str) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tlx.data.loaders import Examples
 from tlx.errors import UserError
-from tlx.modes import in_eval_mode
+from tlx.modes import as_before, in_eval_mode
 from tlx.objectives.fisher import diagonal_fisher
 from tlx.objectives.penalty import Penalty, Pull, at_least, pretrained
 from tlx.seeding import torch_stream
@@ -49,8 +49,10 @@ class EWC(Penalty):
         return Pull(self.strength, self.start[name], self.fisher[name]) if name in self.fisher else None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self.fisher:
-            self.fisher = dict(self._given(pl_module) if callable(self._given) else self._given)
+        other = self._seen is not None and self._seen() is not pl_module
+        if not self.fisher or (other and callable(self._given)):
+            with as_before(pl_module):
+                self.fisher = dict(self._given(pl_module) if callable(self._given) else self._given)
         super().on_fit_start(trainer, pl_module)
 
     def check(self, names: Sequence[str]) -> None:

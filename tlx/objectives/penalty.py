@@ -1,5 +1,6 @@
 """Quadratic penalties on weights, added to the gradient once per optimiser step."""
 
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -96,13 +97,15 @@ class Penalty(Objective):
     instead of a graph through each of them. Frozen parameters are not pulled. Every tenth step or so (the Trainer's
     `log_every_n_steps`) the penalty before the step is logged as `train/<label>`.
 
-    The start of a parameter is its value when the first fit begins; checkpoints hold it, since a resumed run has moved.
+    The start of a parameter is its value when the module's first fit begins; checkpoints hold it, since a resumed run
+    has moved.
     """
 
     label: ClassVar[str]
 
     def __init__(self) -> None:
         self.start: dict[str, Tensor] = {}
+        self._seen: weakref.ref[nn.Module] | None = None  # the module that they are of
         self._blocks: list[Block] = []
         self._of: tuple[int, int] = (0, 0)  # the optimiser that they are of, and how many parameters it had
 
@@ -123,6 +126,9 @@ class Penalty(Objective):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.check([name for name, _ in pl_module.named_parameters()])
+        if self._seen is not None and self._seen() is not pl_module:
+            self.start = {}
+        self._seen = weakref.ref(pl_module)
         for name, parameter in pl_module.named_parameters():
             if self.starts(name) and name not in self.start:
                 self.start[name] = parameter.detach().clone()
@@ -158,7 +164,7 @@ class Penalty(Objective):
         return {"start": self.start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.start = dict(state_dict["start"])
+        self.start, self._seen = dict(state_dict["start"]), None
 
 
 def _gradient_scale(trainer: L.Trainer, optimizer: torch.optim.Optimizer) -> float:
