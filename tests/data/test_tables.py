@@ -251,3 +251,31 @@ def test_real_data(name: str, modality: str, rows: int) -> None:
     tables = read(SHARED / name, modality)
     assert list(tables) == ["train", "validation", "test"] and len(tables["train"]) == rows
     assert len(fingerprint(str(SHARED / name))) == 64
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_text_in_other_encodings_is_read_when_the_encoding_is_named(tmp_path: Path, ending: str, encoding: str) -> None:
+    words = ["crème", "brûlée"]
+    content = {
+        "csv": "text,label\n" + "".join(f"{word},1\n" for word in words),
+        "tsv": "text\tlabel\n" + "".join(f"{word}\t1\n" for word in words),
+        "jsonl": "".join(json.dumps({"text": word, "label": 1}, ensure_ascii=False) + "\n" for word in words),
+    }[ending]
+    (tmp_path / f"all.{ending}").write_bytes(content.encode(encoding))
+    assert read(tmp_path / f"all.{ending}", encoding=encoding)["all"]["text"].tolist() == words
+    fingerprint(str(tmp_path / f"all.{ending}"), encoding=encoding)
+    if encoding != "utf-8-sig":
+        with pytest.raises(UserError, match=r"dataset\.encoding="):
+            read(tmp_path / f"all.{ending}")
+
+
+def test_an_encoding_that_the_file_is_not_in_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("text,label\ncrème,1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"is in UTF-8, and dataset\.encoding=latin-1"):
+        read(tmp_path / "all.csv", encoding="latin-1")
+    (tmp_path / "all.csv").write_text("text,label\ncrème,1\n", encoding="utf-16")
+    with pytest.raises(UserError, match=r"in utf-16 by its first bytes, not in cp1252: say dataset\.encoding=utf-16"):
+        read(tmp_path / "all.csv", encoding="cp1252")
+    (tmp_path / "all.csv").write_text("text,label\nplain,1\n", encoding="ascii")
+    assert read(tmp_path / "all.csv", encoding="latin-1")["all"]["text"].tolist() == ["plain"]

@@ -99,23 +99,23 @@ def _encoding_of(file: Path, given: str | None) -> str:
     """
     with file.open("rb") as stream:
         head = stream.read(LOOK)
-    marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
+    seen = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
+    if seen is None and 4 * head.count(0) > len(head):  # every other byte of common letters in UTF-16 is zero
+        seen = "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
     name = codecs.lookup(given or "utf-8").name
-    if name in ("utf-8", "utf-8-sig"):
-        # Text in UTF-16 is often valid UTF-8, with a zero byte at every other place.
-        wide = marked if marked != "utf-8" else None
-        if wide is None and 4 * head.count(0) > len(head):
-            wide = "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
-        if wide:
-            raise UserError(f"{file} is in {wide} by its first bytes, not in UTF-8: say dataset.encoding={wide}.")
-        return "utf-8-sig"
-    if marked == "utf-8" or (name.startswith(SINGLE) and _is_utf8(file)):
+    if seen and not name.startswith(seen[: len("utf-16")]):
+        raise UserError(
+            f"{file} is in {seen} by its first bytes, not in {given or 'UTF-8'}: say dataset.encoding={seen}."
+        )
+    if name.startswith(SINGLE) and _is_utf8(file):
         raise UserError(
             f"{file} is in UTF-8, and dataset.encoding={given} would make other letters of it: "
             "leave dataset.encoding out."
         )
-    if name.startswith("utf-16-") and marked:
-        return "utf-16"  # which takes the mark away
+    if name == "utf-8":
+        return "utf-8-sig"  # which takes a mark away, as utf-16 does
+    if name.startswith("utf-16-") and seen == "utf-16":
+        return "utf-16"
     return name
 
 
