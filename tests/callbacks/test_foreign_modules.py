@@ -325,6 +325,33 @@ def test_data_without_a_length() -> None:
         fit(Foreign(), GradualUnfreezing(groups), loader, max_epochs=2)
 
 
+def test_data_that_are_loaded_anew_and_become_longer() -> None:
+    class Grows(L.LightningDataModule):
+        def train_dataloader(self) -> DataLoader:
+            return data(2 if self.trainer.current_epoch < 2 else 6)
+
+    for rule in ({"share": 2 / 3}, {"epochs_per_phase": 2}):
+        watch = Watch()
+        run = trainer(GradualUnfreezing(groups, **rule), watch, reload_dataloaders_every_n_epochs=1)
+        run.fit(Foreign(), datamodule=Grows())
+        assert watch.moved == thirds(28, 4, 16)
+
+
+def test_a_plan_that_somebody_elses_module_carries() -> None:
+    module, effect = Foreign(), InEffect()
+    module.plan = ParameterPlan.of(module, groups(module))
+    module.plan.phases = [Phase(frozenset({"head"}), epochs=2), Phase(frozenset(NAMES), lr_factor=0.5)]
+    training = []
+
+    class Modes(L.Callback):
+        def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+            training.append((pl_module.training, pl_module.stem.training))
+
+    trainer(PhaseSchedule(), effect, Modes(), max_epochs=4).fit(module, data())
+    assert effect.rates == pytest.approx([0.1] * 12 + [0.05] * 12, rel=1e-3)
+    assert training == [(True, False)] * 12 + [(True, True)] * 12
+
+
 class Configured(Foreign):
     """Builds its layers when the Trainer asks for them."""
 

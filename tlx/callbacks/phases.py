@@ -54,8 +54,9 @@ class PhaseSchedule(L.Callback):
     `starts`; checkpoints hold the starts that `advance` has moved, so a resumed run is in the right phase. Where a
     training goes on for longer than was planned at first, its phases begin when they would have, and none begins twice.
 
-    A module that carries its own plan applies the phases' `lr_factor` itself. For any other, they multiply the learning
-    rates during each optimiser step, and the modes of its containers are those of `tlx.layer_groups.by_parameters`.
+    A module that carries its plan and has a method `phases_moved` applies the phases' `lr_factor` itself. For any
+    other, they multiply the learning rates during each optimiser step, and the modes of its containers are those of
+    `tlx.layer_groups.by_parameters`.
 
     With Lightning's DDP, all processes must hold the same weights at the end of a phase, and the wrapper is built anew
     for the next. What `torch.compile` made is compiled anew for each phase.
@@ -77,7 +78,7 @@ class PhaseSchedule(L.Callback):
         self._hooks: list[RemovableHandle] = []
         self._before: tuple[dict[nn.Parameter, bool], dict[nn.Module, bool]] = {}, {}
         self._rates: RateFactor | None = None
-        self._own = True  # the module carries the plan
+        self._own = True  # the module carries the plan and computes its rates by it
         self._loaded: dict[str, Any] | None = None
         self._begun: dict[str, Any] | None = None  # the state of a fit that may be gone on with
 
@@ -94,7 +95,7 @@ class PhaseSchedule(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         plan = self.make_plan(pl_module)
-        self._own = plan is getattr(pl_module, "plan", None)
+        self._own = plan is getattr(pl_module, "plan", None) and callable(getattr(pl_module, "phases_moved", None))
         if not self._own:
             names = [g.name for g in plan.groups]
             for name in sorted(plan.ever_trainable.difference(names)):

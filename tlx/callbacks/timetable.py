@@ -34,7 +34,8 @@ def timetable(trainer: L.Trainer, plan: ParameterPlan) -> Timetable:
 
     Phases are counted in optimiser steps where those can be foreseen. They cannot where the module optimises by hand:
     shares and epochs are counted in batches then, and phases in steps in those of all its optimisers together, as
-    Lightning's `max_steps` does. Where an epoch has no known length, shares and epochs are counted in whole epochs.
+    Lightning's `max_steps` does. Where an epoch has no known length, or data are loaded anew on the way, shares and
+    epochs are counted in whole epochs.
 
     With `fast_dev_run`, where the phases do not fit, the last ones take a step each.
 
@@ -60,7 +61,9 @@ def _timetable(trainer: L.Trainer, plan: ParameterPlan) -> Timetable:
     if math.isinf(epochs) and math.isinf(steps):
         raise UserError("phases need an end of training: give the Trainer max_epochs or max_steps.")
     trainer.fit_loop.setup_data()  # Lightning has not looked at the loader yet
-    batches = trainer.num_training_batches
+    # Data that are loaded anew on the way may have another length then.
+    anew = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]
+    batches = math.inf if anew else trainer.num_training_batches
     by_hand = not trainer.lightning_module.automatic_optimization
     if not by_hand and not math.isinf(batches):
         per_epoch = _steps_of_epochs(trainer, int(batches), epochs, steps)
