@@ -34,20 +34,30 @@ def candidates(scores: "np.ndarray", comparable: "np.ndarray") -> list[Candidate
     import numpy as np
     from scipy.special import stdtr
 
+    present = ~np.isnan(scores)
+    values = np.where(present, scores, 0.0)
+    largest = np.abs(values).max(axis=1, initial=0.0)
+    whole = bool(present.all())
     found = []
-    for mine, allowed in zip(scores, comparable, strict=True):
-        gaps = scores - mine  # (methods, seeds), positive where the other one is better
-        known = ~np.isnan(gaps)
-        n = known.sum(axis=1)
-        filled = np.where(known, gaps, 0.0)
-        mean = filled.sum(axis=1) / np.maximum(n, 1)
-        std = np.sqrt((np.where(known, gaps - mean[:, None], 0.0) ** 2).sum(axis=1) / np.maximum(n - 1, 1))
-        reach = np.nanmax(np.where(np.isnan(scores), 0.0, np.abs(scores)), axis=1)
-        spread = np.where(known, gaps, -np.inf).max(axis=1) - np.where(known, gaps, np.inf).min(axis=1)
-        tested = allowed & (n > 1) & (std > 0) & (spread > ROUNDING * np.maximum(reach, np.nanmax(np.abs(mine))))
+    for place, (mine, allowed) in enumerate(zip(values, comparable, strict=True)):
+        gaps = values - mine  # (methods, seeds), positive where the other one is better
+        if whole:
+            n = np.full(len(values), values.shape[1])
+            spread = gaps.max(axis=1) - gaps.min(axis=1)
+            mean = gaps.mean(axis=1)
+            gaps -= mean[:, None]
+        else:
+            known = present & present[place]
+            n = known.sum(axis=1)
+            spread = np.where(known, gaps, -np.inf).max(axis=1) - np.where(known, gaps, np.inf).min(axis=1)
+            mean = np.where(known, gaps, 0.0).sum(axis=1) / np.maximum(n, 1)
+            gaps = np.where(known, gaps - mean[:, None], 0.0)
+        std = np.sqrt(np.einsum("ij,ij->i", gaps, gaps) / np.maximum(n - 1, 1))
+        tested = allowed & (n > 1) & (std > 0) & (spread > ROUNDING * np.maximum(largest, largest[place]))
         t = mean[tested] * np.sqrt(n[tested]) / std[tested]
-        p = stdtr(n[tested] - 1, -t)
-        found.append(Candidate(float(p.min(initial=1.0)), int(tested.sum())))
+        pairs = n[tested]
+        ps = [float(stdtr(number - 1, -t[pairs == number].max())) for number in np.unique(pairs)]
+        found.append(Candidate(min(ps, default=1.0), len(t)))
     return found
 
 
