@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import tlx.results as r
 from tlx.cli import main
@@ -19,21 +20,23 @@ def compare(study, first: str = "lora", second: str = "full", **options) -> r.Co
     return r.compare(r.collect(study.folder), first, second, **options)
 
 
-def predictions(folder: Path, hits: list[bool], confident: float = 4.0) -> float:
+def predictions(folder: Path, hits: list[bool], confident: float = 4.0, groups: list | None = None) -> float:
     """Write predictions of two classes in which `hits` are right, and return their accuracy."""
     labels = np.arange(len(hits)) % 2
     sign = np.where(labels == 1, 1.0, -1.0) * np.where(hits, 1.0, -1.0) * confident / 2
     frame = pd.DataFrame({"id": [f"test/{i}" for i in range(len(hits))], "label": labels})
     frame["predicted"] = (sign > 0).astype(int)
     frame["logits"] = list(np.stack([-sign, sign], axis=1).astype("float32"))
+    if groups is not None:
+        frame["group"] = groups
     frame.to_parquet(folder / "predictions.parquet")
     return float(np.mean(hits))
 
 
-def with_predictions(study, strategy: str, hits: np.ndarray, **more) -> None:
+def with_predictions(study, strategy: str, hits: np.ndarray, groups: list | None = None, **more) -> None:
     """One run a row of `hits` (seeds, examples)."""
     for seed, row in enumerate(hits.tolist()):
-        predictions(study.run(strategy, seed, float(np.mean(row)), **more), row)
+        predictions(study.run(strategy, seed, float(np.mean(row)), **more), row, groups=groups)
 
 
 def test_an_inverted_published_order_is_not_distinguishable(study) -> None:
@@ -153,6 +156,63 @@ def test_test_examples_are_resampled(study) -> None:
     assert "with other test examples (300 resampled, the same trained models), 95 %: [+" in str(compare(study))
 
 
+def test_examples_of_one_speaker_are_drawn_together(study) -> None:
+    """12 speakers of 25 clips, each got right by one side or the other as a whole: 300 clips are 12 draws."""
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(12), 25)
+    full = np.tile((rng.random(12) < 0.5)[speakers], (5, 1))
+    lora = np.tile((rng.random(12) < 0.7)[speakers], (5, 1))
+    lora[:, :5] ^= rng.random((5, 5)) < 0.5
+    names = [f"speaker {number}" for number in speakers]
+    with_predictions(study, "full", full, names, config={"dataset.groups": "speaker"}, counts={"test_labels": 300})
+    with_predictions(study, "lora", lora, names, config={"dataset.groups": "speaker"}, counts={"test_labels": 300})
+    with_predictions(study.beside("alone"), "full", full)
+    with_predictions(study.beside("alone"), "lora", lora)
+    (pair,) = compare(study).pairs
+    (alone,) = r.compare(r.collect(study.folder.with_name("alone")), "lora", "full").pairs
+    assert (pair.test_labels, pair.test_groups, alone.test_groups) == (300, 12, None)
+    assert pair.examples is not None and alone.examples is not None
+    gains = (lora.astype(float) - full).mean(axis=0).reshape(12, 25).mean(axis=1)
+    half = stats.t.ppf(0.975, 11) * gains.std(ddof=1) / 12**0.5
+    assert pair.examples == (
+        pytest.approx(gains.mean() - half, abs=0.05),
+        pytest.approx(gains.mean() + half, abs=0.05),
+    )
+    assert pair.examples[1] - pair.examples[0] > 3.5 * (alone.examples[1] - alone.examples[0])
+    assert "(300 resampled in 12 whole groups, the same trained models)" in str(compare(study))
+    caption = r.build_table(r.collect(study.folder), baseline="full", examples=True).caption
+    assert "drawn anew, in whole groups (12 of them) where the data set names groups (the same" in caption
+    assert "open (95 %; more, as they come in groups by speaker)." in caption
+
+
+def test_groups_that_are_too_few_or_not_the_same(study) -> None:
+    rng = np.random.default_rng(0)
+    hits = rng.random((2, 3, 40)) < 0.7
+    with_predictions(study, "full", hits[0], ["a"] * 20 + ["b"] * 20)
+    with_predictions(study, "lora", hits[1], ["a"] * 20 + ["b"] * 20)
+    assert compare(study).pairs[0].examples_problem == "2 groups of examples are too few to draw from"
+    other = study.beside("other")
+    with_predictions(other, "full", hits[0], list(range(40)))
+    with_predictions(other, "lora", hits[1], [0, *range(39)])
+    (pair,) = r.compare(r.collect(other.folder), "lora", "full").pairs
+    assert pair.examples is None and "different groups" in (pair.examples_problem or "")
+    ungrouped = study.beside("ungrouped")  # an example without a group is one by itself
+    with_predictions(ungrouped, "full", hits[0], [None] * 38 + ["a", "a"])
+    with_predictions(ungrouped, "lora", hits[1], [None] * 38 + ["a", "a"])
+    (pair,) = r.compare(r.collect(ungrouped.folder), "lora", "full").pairs
+    assert pair.examples is not None and pair.test_groups == 39
+
+
+def test_sides_that_agree_on_every_example_say_nothing_of_others(study) -> None:
+    hits = np.random.default_rng(0).random((3, 40)) < 0.7
+    with_predictions(study, "full", hits)
+    with_predictions(study, "lora", hits)
+    (pair,) = compare(study).pairs
+    assert pair.examples is None and pair.examples_problem == (
+        "no draw of its 40 examples changes the difference, which says nothing of others"
+    )
+
+
 def test_a_sure_difference_on_a_small_test_set(study) -> None:
     """Every seed wins by the same two of 30 questions, give or take: sure over seeds, not over questions."""
     full = np.ones((5, 30), dtype=bool)
@@ -236,11 +296,22 @@ def test_several_data_sets(study) -> None:
     overall = compare(study).overall
     assert overall is not None
     assert overall.first.shape == (5, 4) and overall.datasets == ["digits", "fsdd", "letters", "trec"]
-    assert overall.improvement > 0.6 and overall.improvement_interval is not None  # 20 runs a side
+    assert overall.improvement > 0.6 and overall.improvement_interval is not None
     assert overall.improvement_interval[0] < overall.improvement < overall.improvement_interval[1]
     profile = overall.profiles([0.0, 0.72, 1.0])
     assert [part.tolist()[::2] for part in profile] == [[1, 0], [1, 0]] and profile[0][1] > profile[1][1]
-    assert "Over 4 data sets (4 pairs of cells, 5 seeds each)" in str(compare(study))
+    assert "Over 4 data sets (4 pairs of cells, 5 seeds each; 95 % intervals)" in str(compare(study))
+
+
+def test_one_seed_a_data_set_has_no_interval_over_all(study) -> None:
+    """25 data sets with one seed were 25 runs: an interval without width, [0.500, 0.500]."""
+    for place in range(25):
+        study.run("full", 0, 0.5, dataset=f"set{place}")
+        study.run("lora", 0, 0.6, dataset=f"set{place}")
+    overall = compare(study).overall
+    assert overall is not None and overall.improvement == 1.0
+    assert overall.first_interval is overall.second_interval is overall.improvement_interval is None
+    assert "1.000; fewer than 3 seeds a task, so no intervals" in str(compare(study))
 
 
 def test_data_sets_with_different_seeds_count_in_full(study) -> None:

@@ -9,6 +9,7 @@ from tlx.results.best import BEST, GROUP, UNDECIDED
 from tlx.results.cells import CHOICES, Cell, look
 from tlx.results.controls import CONTROLS
 from tlx.results.naming import amount, comparable, setting
+from tlx.results.predictions import Drawn
 from tlx.results.selection import SELECTIONS
 from tlx.results.statistics.examples import binomial_margin
 from tlx.results.statistics.verdict import AFTER, UNJUDGED
@@ -92,20 +93,26 @@ def _name(cell: Cell, keys: Sequence[str]) -> str:
     return " × ".join(f"{'' if key in CHOICES else f'{key} '}{setting(key, cell.value(key))}" for key in keys)
 
 
-def on_draws(problems: Sequence[str | None], hidden: bool) -> list[str]:
+def on_draws(drawn: Sequence[Drawn], hidden: bool) -> list[str]:
     """What the intervals over test examples are, and why some are missing.
 
     Args:
-        problems: one a gain; None where it has its interval.
+        drawn: one a gain.
         hidden: whether the table is a grid, which has no column for them.
     """
     said = []
-    if not hidden and any(problem is None for problem in problems):
+    held = [one for one in drawn if one.problem is None]
+    if not hidden and held:
+        numbers = sorted({one.groups for one in held if one.groups is not None})
+        whole = ""
+        if numbers:
+            many = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+            whole = f", in whole groups ({many} of them) where the data set names groups"
         said.append(
-            "Other examples: the gain's 95 % interval when the test examples are drawn anew (the same for both sides "
-            "and all seeds) and the trained models stay."
+            f"Other examples: the gain's 95 % interval when the test examples are drawn anew{whole} (the same for both "
+            "sides and all seeds) and the trained models stay."
         )
-    missing = [problem for problem in problems if problem]
+    missing = [one.problem for one in drawn if one.problem]
     if missing:
         said.append(f"Warning: test examples of {len(missing)} gains could not be resampled; the first: {missing[0]}.")
     return said
@@ -184,4 +191,6 @@ def _on_examples(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> li
     margins = sorted(binomial_margin(mean, size) for mean in means)
     ends = [amount(margins[0], True), amount(margins[-1], True)]
     told = ends[0] if ends[0] == ends[1] else " to ".join(ends)
-    return [f"The {size} test examples, the same for all seeds, alone leave ± {told} points open (95 %)."]
+    names = {cell.value("dataset.groups") for cell in cells} - {None}
+    grouped = f"; more, as they come in groups by {' or '.join(sorted(map(str, names)))}" if names else ""
+    return [f"The {size} test examples, the same for all seeds, alone leave ± {told} points open (95 %{grouped})."]

@@ -39,8 +39,9 @@ class Pair:
     - `settings`: what both cells are, by name; `first`, `second`: mean, std (ddof 1) and n over the common seeds;
     - `gain`: the paired differences, their 95 % t interval and p, plain and corrected over the comparison's family;
     - `permutation_p`, `wilcoxon_p`: exact tests; None where so few pairs cannot reach `level`, Holm's strictest step;
-    - `examples`: 95 % interval over draws of test examples; None where `examples_problem` says why there is none;
-    - `bootstrap`: 95 % percentile interval over seeds, None below 20 of them;
+    - `examples`: 95 % interval over draws of the `test_labels` test examples, or of their `test_groups`; None where
+      `examples_problem` says why there is none;
+    - `bootstrap`: 95 % bootstrap interval over seeds, None below 20 of them;
     - `dz`, `gz`: Cohen's d_z and Hedges' g_z of the paired differences; `power`: what so many seeds can show;
     - `outliers`: per side seed → why its score does not belong to the others;
     - `verdict`: "A is better", "B is better", "inconclusive after correction", "cannot be judged" or "not
@@ -57,6 +58,7 @@ class Pair:
     examples: tuple[float, float] | None
     examples_problem: str | None
     test_labels: int | None
+    test_groups: int | None
     bootstrap: tuple[float, float] | None
     dz: float | None
     gz: float | None
@@ -206,7 +208,7 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
     assert t.mean is not None
     mine, theirs = ([cell.scores(metric)[seed] for seed in gain.by_seed] for cell in (gain.cell, gain.partner))
     decides = can_decide(values, gain.level)
-    examples, problem, labels = over_examples(gain, metric, direction)
+    drawn = over_examples(gain, metric, direction)
     said = {HELPS: f"{names[0]} is better", HURTS: f"{names[1]} is better", AFTER: AFTER, UNJUDGED: UNJUDGED}
     varies = t.p is not None
     shares = direction == "higher" and all(0 <= score <= 1 for score in (*mine, *theirs))
@@ -218,9 +220,10 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
         level=gain.level,
         permutation_p=sign_flip_p(values) if decides else None,
         wilcoxon_p=wilcoxon_p(values) if decides else None,
-        examples=examples,
-        examples_problem=problem,
-        test_labels=labels,
+        examples=drawn.interval,
+        examples_problem=drawn.problem,
+        test_labels=drawn.examples,
+        test_groups=drawn.groups,
         bootstrap=seed_interval(values),
         dz=cohens_dz(t.mean, t.std) if varies else None,
         gz=hedges_gz(t.mean, t.std, t.n) if varies else None,
@@ -258,6 +261,7 @@ def row(pair: Pair) -> dict[str, Any]:
         "examples_low": low,
         "examples_high": high,
         "test_labels": pair.test_labels,
+        "test_groups": pair.test_groups,
         "bootstrap_low": boot_low,
         "bootstrap_high": boot_high,
         "cohens_dz": pair.dz,

@@ -8,6 +8,7 @@ from tlx.results.comparison import Comparison, Pair, row
 from tlx.results.naming import amount, setting
 from tlx.results.overall import Overall
 from tlx.results.statistics.exact import smallest_p
+from tlx.results.statistics.overall import SEEDS
 from tlx.results.statistics.power import Power
 
 FORMATS = ("md", "csv", "json")
@@ -106,7 +107,7 @@ def _tests(pair: Pair, c: Comparison, points: bool) -> list[str]:
         )
     said.append(_exact(pair))
     if pair.bootstrap:
-        said.append(f"bootstrap over seeds, 95 % (percentiles): {_interval(pair.bootstrap, points)}")
+        said.append(f"bootstrap over seeds, 95 %: {_interval(pair.bootstrap, points)}")
     hedges = f", Hedges' g_z = {pair.gz:.2f}" if pair.gz is not None else ""
     said.append(f"effect size: Cohen's d_z = {pair.dz:.2f} of the paired differences{hedges}")
     if pair.power:
@@ -154,8 +155,9 @@ def _examples(pair: Pair, points: bool) -> str:
     if pair.examples is None:
         return f"test examples were not resampled: {pair.examples_problem}"
     low, high = pair.examples
+    whole = "" if pair.test_groups is None else f" in {pair.test_groups} whole groups"
     said = (
-        f"with other test examples ({pair.test_labels} resampled, the same trained models), 95 %: "
+        f"with other test examples ({pair.test_labels} resampled{whole}, the same trained models), 95 %: "
         f"{_interval(pair.examples, points)}"
     )
     unsure = low <= 0 <= high and pair.gain.corrected is not None and pair.gain.corrected.sure
@@ -168,9 +170,9 @@ def _overall(overall: Overall, c: Comparison) -> list[str]:
     def shown(value: float, interval: tuple[float, float] | None) -> str:
         return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
-    none = "" if overall.improvement_interval else "; fewer than 20 runs a side, so no bootstrap interval"
+    none = "" if overall.improvement_interval else f"; fewer than {SEEDS} seeds a task, so no intervals"
     return [
-        f"Over {len(overall.datasets)} data sets ({tasks} pairs of cells, {runs} seeds each)",
+        f"Over {len(overall.datasets)} data sets ({tasks} pairs of cells, {runs} seeds each; 95 % intervals)",
         f"interquartile mean: {c.first} {shown(overall.first_mean, overall.first_interval)}, "
         f"{c.second} {shown(overall.second_mean, overall.second_interval)}",
         f"probability that a run of {c.first} is better than one of {c.second}: "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlx.results.cells import Cell
-from tlx.results.statistics.resampling import stratified_interval
+from tlx.results.statistics.overall import improvement_interval, mean_interval
 from tlx.results.statistics.several import interquartile_mean, performance_profile, probability_of_improvement
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class Overall:
 
     `first` and `second` hold the scores, shape (runs, tasks), of the seeds that the two cells of each task share: of as
     many as the task with the fewest has. No measure here pairs runs of different tasks, so that their seeds may differ.
-    Intervals are 95 % ones of runs resampled within their tasks; None below 20 runs a side.
+    Intervals are 95 % ones for these tasks and any other seeds; None below 3 seeds a task.
     """
 
     datasets: list[Any]
@@ -57,9 +57,6 @@ def over_datasets(pairs: Sequence[tuple[Any, Cell, Cell]], metric: str, directio
     )
     sign = 1 if direction == "higher" else -1
 
-    def improvement(x: "np.ndarray", y: "np.ndarray") -> float:
-        return probability_of_improvement(sign * x, sign * y)
-
     return Overall(
         datasets=datasets,
         direction=direction,
@@ -67,8 +64,8 @@ def over_datasets(pairs: Sequence[tuple[Any, Cell, Cell]], metric: str, directio
         second=second,
         first_mean=interquartile_mean(first),
         second_mean=interquartile_mean(second),
-        first_interval=stratified_interval(interquartile_mean, first),
-        second_interval=stratified_interval(interquartile_mean, second),
-        improvement=improvement(first, second),
-        improvement_interval=stratified_interval(improvement, first, second),
+        first_interval=mean_interval(first),
+        second_interval=mean_interval(second),
+        improvement=probability_of_improvement(sign * first, sign * second, paired=True),
+        improvement_interval=improvement_interval(sign * first, sign * second),
     )

@@ -135,13 +135,16 @@ def build_table(
     table_rows = [_row(cell, keys, names, by_cell.get(cell.id), standing.get(cell.id)) for cell in order]
     for cell, row in zip(order, table_rows, strict=True):
         row |= _doubt_columns(cell, by_cell.get(cell.id), names[0], direction)
-        row["examples_low"], row["examples_high"] = drawn.get(cell.id, (None,))[0] or (None, None)
+        row["examples_low"], row["examples_high"] = (drawn[cell.id].interval if cell.id in drawn else None) or (
+            None,
+            None,
+        )
     if caption.fraction(table_rows, direction):
         for row in table_rows:  # no gain is over 100 points
             row["detectable"] = row["detectable"] if (row["detectable"] or 0) <= 1 else None
     grid = span(table_rows, down, across, keys, reference) if down or across else None
     notes = caption.notes(order, names, directions, table_rows, reference, scores_only=grid is not None) + tuned.notes
-    notes += caption.on_draws([problem for _, problem, _ in drawn.values()], grid is not None) if examples else []
+    notes += caption.on_draws(list(drawn.values()), grid is not None) if examples else []
     notes += caption.on_best(order, standing, keys)
     notes += unseen_collapses(order, names[0])
     notes += [f"Warning: {unjudged}"] if unjudged else []

@@ -206,9 +206,9 @@ def test_profiles_over_data_sets(study) -> None:
     assert all(a >= b for a, b in zip(curves["full"], curves["scratch"], strict=True))
     assert curves["scratch"][0] == 0.9 and curves["full"][-1] == 0.0, "the least score is not above itself"
     # of ten scores the middle six count: scipy.stats.trim_mean cuts ⌊10/4⌋ at each end
-    assert shown.notes[1].endswith("tasks]: scratch 0.350, full 0.450."), "ten runs are too few to resample"
-    # a run of full beats 10 of the 25 pairs of seeds below its own, and ties with the seed one higher in 4
-    assert shown.notes[2] == "Probability that a run is better than one of scratch: full 0.680."
+    assert shown.notes[1].startswith("Interquartile mean over all runs [95 %, for these tasks]: scratch 0.350 [0.")
+    # of the 20 pairs of two seeds a run of full beats the 10 with seeds below its own, and ties with 4, one higher
+    assert shown.notes[2].startswith("Probability that a run is better than one of scratch: full 0.600 [0.")
     assert KINDS["profiles"].chart(shown)["layer"] and draw(KINDS["profiles"], shown).axes
     alone = study.beside("alone")
     alone.runs("full", [0.1, 0.2])
@@ -221,7 +221,8 @@ def test_profiles_where_lower_is_better(study) -> None:
             for seed in range(2):
                 study.run(strategy, seed, dataset=dataset, metrics={"test/loss": loss + seed / 10})
     shown = picture("profiles", study, metric="loss")
-    assert shown.y == "share of runs below" and "full 1.000" in shown.notes[2]
+    assert shown.y == "share of runs below" and "full 1.000." in shown.notes[2]
+    assert "Interquartile mean over all runs; fewer than 3 seeds a task, so no intervals: scratch 1.0" in shown.notes[1]
 
 
 def test_looks_are_told_apart_by_more_than_colour() -> None:

@@ -6,7 +6,7 @@ import pytest
 from tlx.results.statistics import holm, paired_t
 from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
 from tlx.results.statistics.power import detectable_difference, known_difference
-from tlx.results.statistics.resampling import seed_interval
+from tlx.results.statistics.resampling import percentile_interval, widened_interval
 
 TRUTH, SEED_STD, NOISE_STD = 0.02, 0.03, 0.01
 
@@ -27,18 +27,25 @@ def test_t_intervals_cover(n: int) -> None:
     assert covered == pytest.approx(0.95, abs=0.02)
 
 
-def test_the_bootstrap_of_five_seeds_does_not_cover() -> None:
-    """The number that tlx/results/statistics/resampling.py states: 83 % instead of 95; at 20 seeds about 93."""
+def test_the_bootstrap_of_five_seeds_does_not_cover_unless_widened() -> None:
+    """The numbers that tlx/results/statistics/resampling.py states: percentiles alone hold 83 % instead of 95."""
+    rng = np.random.default_rng(0)
 
-    def coverage(n: int, studies: int) -> float:
-        hits = []
-        for values in paired_differences(n, studies):
-            low, high = seed_interval(np.array(values), resamples=1000, enough=2) or (1.0, 0.0)
-            hits.append(low <= TRUTH <= high)
-        return float(np.mean(hits))
+    def coverage(n: int, studies: int) -> tuple[float, float]:
+        plain, widened = [], []
+        for values in np.array(paired_differences(n, studies)):
+            draws = values[rng.integers(n, size=(1000, n))].mean(axis=1)
+            for hits, (low, high) in (
+                (plain, percentile_interval(draws)),
+                (widened, widened_interval(draws, values.mean(), n)),
+            ):
+                hits.append(low <= TRUTH <= high)
+        return float(np.mean(plain)), float(np.mean(widened))
 
-    assert 0.80 < coverage(5, 2000) < 0.86
-    assert 0.91 < coverage(20, 1000) < 0.95
+    plain, widened = coverage(5, 2000)
+    assert 0.80 < plain < 0.86 and 0.92 < widened < 0.97
+    plain, widened = coverage(20, 1000)
+    assert plain < 0.95 and 0.93 < widened < 0.97
 
 
 @pytest.mark.parametrize("n", [3, 5])

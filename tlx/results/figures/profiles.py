@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.figures.figure import Absent, Figure, NotAsked, Picture, Row
 from tlx.results.findings import Findings
-from tlx.results.statistics.resampling import stratified_interval
+from tlx.results.statistics.overall import SEEDS, improvement_interval, mean_interval
 from tlx.results.statistics.several import interquartile_mean, performance_profile, probability_of_improvement
 
 if TYPE_CHECKING:
@@ -102,23 +102,20 @@ def _matrices(findings: Findings) -> "tuple[dict[str, np.ndarray], list[str]]":
 def _means(scores: "dict[str, np.ndarray]", baseline: str | None, sign: int) -> list[str]:
     """The interquartile mean of each series, and how probably a run of it is better than one of the baseline."""
 
-    def improvement(x: "np.ndarray", y: "np.ndarray") -> float:
-        return probability_of_improvement(sign * x, sign * y)
-
     def shown(value: float, interval: tuple[float, float] | None) -> str:
         return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
-    means = [
-        f"{name} {shown(interquartile_mean(matrix), stratified_interval(interquartile_mean, matrix))}"
-        for name, matrix in scores.items()
-    ]
-    said = [f"Interquartile mean over all runs [95 %, runs resampled within their tasks]: {', '.join(means)}."]
+    seeds = min(len(matrix) for matrix in scores.values())
+    none = f"; fewer than {SEEDS} seeds a task, so no intervals" if seeds < SEEDS else " [95 %, for these tasks]"
+    means = [f"{name} {shown(interquartile_mean(matrix), mean_interval(matrix))}" for name, matrix in scores.items()]
+    said = [f"Interquartile mean over all runs{none}: {', '.join(means)}."]
     if baseline in scores:
-        base = scores[baseline]
-        chances = [
-            f"{name} {shown(improvement(matrix, base), stratified_interval(improvement, matrix, base))}"
-            for name, matrix in scores.items()
-            if name != baseline
-        ]
+        chances = []
+        for name, matrix in scores.items():
+            if name != baseline:
+                runs = min(len(matrix), len(scores[baseline]))
+                mine, base = sign * matrix[:runs], sign * scores[baseline][:runs]
+                chance = probability_of_improvement(mine, base, paired=True)
+                chances.append(f"{name} {shown(chance, improvement_interval(mine, base))}")
         said.append(f"Probability that a run is better than one of {baseline}: {', '.join(chances)}.")
     return said

@@ -10,13 +10,14 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from tlx.results.statistics.paired import DIRECTIONS
-from tlx.results.statistics.resampling import RESAMPLES, percentile_interval
+from tlx.results.statistics.resampling import RESAMPLES, widened_interval
 from tlx.streams import stream
 
 if TYPE_CHECKING:
     import numpy as np
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "matthews", "loss")
+UNITS = 5  # groups or examples below which none are resampled
 CHUNK = 2_000_000  # numbers held at a time
 
 
@@ -25,13 +26,20 @@ class Scored:
     """Predictions of several runs on the same test examples.
 
     `labels` has shape (examples,), `predicted` (runs, examples), both class numbers; `losses` (runs, examples) holds
-    each example's cross-entropy in nats.
+    each example's cross-entropy in nats. `groups`, shape (examples,), numbers the speaker or document that an example
+    belongs to, from 0; None where each example stands for itself.
     """
 
     labels: "np.ndarray"
     predicted: "np.ndarray"
     losses: "np.ndarray"
     classes: int
+    groups: "np.ndarray | None" = None
+
+    @property
+    def units(self) -> int:
+        """What is drawn anew: groups, or examples where there are none."""
+        return len(self.labels) if self.groups is None else len(set(self.groups.tolist()))
 
 
 def metric_of(scored: Scored, metric: str, weights: "np.ndarray | None" = None) -> "np.ndarray":
@@ -84,40 +92,52 @@ def _of_counts(
 def resampled(metric: str, *sides: Scored, resamples: int = RESAMPLES) -> "list[np.ndarray]":
     """The mean metric over each side's runs in resamples of the examples they share: one array (resamples,) a side.
 
-    The same examples are drawn for all runs of all sides, which is what pairs them. Always the same draws.
+    The same examples are drawn for all runs of all sides, which is what pairs them. Where they belong to groups, whole
+    groups are drawn: examples of one speaker fail together. Always the same draws.
     """
     import numpy as np
 
-    examples = len(sides[0].labels)
-    parts = [
-        [metric_of(side, metric, weights).mean(axis=1) for side in sides] for weights in _draws(examples, resamples)
-    ]
+    groups = sides[0].groups
+    parts = []
+    for drawn in _draws(sides[0].units, len(sides[0].labels), resamples):
+        weights = drawn if groups is None else drawn[:, groups]
+        parts.append([metric_of(side, metric, weights).mean(axis=1) for side in sides])
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def _draws(examples: int, resamples: int) -> "Iterator[np.ndarray]":
-    """How often each example is drawn, in blocks of shape (some resamples, examples)."""
+def _draws(units: int, examples: int, resamples: int) -> "Iterator[np.ndarray]":
+    """How often each unit is drawn, in blocks of shape (some resamples, units)."""
     import numpy as np
 
     rng = stream(0, "example_bootstrap")
     block = max(1, CHUNK // examples)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        yield rng.multinomial(examples, np.full(examples, 1 / examples), size=size).astype(float)
+        yield rng.multinomial(units, np.full(units, 1 / units), size=size).astype(float)
 
 
 def example_interval(
     metric: str, scored: Scored, others: Scored, direction: str, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the mean metric's difference, positive = `scored` better, over draws of test examples.
+) -> tuple[float, float] | None:
+    """Interval of the mean metric's difference, positive = `scored` better, over draws of test examples or groups.
+
+    The percentile interval, widened for few units (`tlx.results.statistics.resampling`). None below `UNITS` of them,
+    and where no draw changes the difference: two sides that agree on every example say nothing of others.
 
     Args:
         scored, others: the two sides, on the same examples in the same order; only runs that are paired.
         direction: "higher" or "lower", whichever is better.
     """
     assert direction in DIRECTIONS and len(scored.labels) == len(others.labels)
+    if scored.units < UNITS:
+        return None
+    sign = 1 if direction == "higher" else -1
     mine, theirs = resampled(metric, scored, others)
-    return percentile_interval(mine - theirs if direction == "higher" else theirs - mine, level)
+    draws = sign * (mine - theirs)
+    if draws.max() - draws.min() <= 1e-12:
+        return None
+    center = sign * float(metric_of(scored, metric).mean() - metric_of(others, metric).mean())
+    return widened_interval(draws, center, scored.units, level)
 
 
 def binomial_margin(score: float, examples: int) -> float:

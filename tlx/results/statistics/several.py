@@ -23,7 +23,7 @@ def interquartile_mean(scores: "np.ndarray") -> float:
     return float(ordered[cut : len(ordered) - cut].mean())
 
 
-def probability_of_improvement(scores: "np.ndarray", others: "np.ndarray") -> float:
+def probability_of_improvement(scores: "np.ndarray", others: "np.ndarray", paired: bool = False) -> float:
     """P(X > Y) + P(X = Y)/2 for a run X of `scores` and a run Y of `others`, averaged over the datasets.
 
     It is the Mann-Whitney U of each dataset divided by its greatest value; runs are not paired.
@@ -31,9 +31,15 @@ def probability_of_improvement(scores: "np.ndarray", others: "np.ndarray") -> fl
     Args:
         scores: shape (runs, datasets).
         others: shape (other runs, datasets).
+        paired: row i of both is the same seed. Two runs of one seed have more in common than two others, so that they
+            say nothing of independent runs: they are left out, where there is more than one row.
     """
     import numpy as np
 
+    if paired and len(scores) > 1:
+        rows = len(scores)
+        without = [probability_of_improvement(scores[i : i + 1], np.delete(others, i, axis=0)) for i in range(rows)]
+        return float(np.mean(without))
     x, y = np.asarray(scores, dtype=float)[:, None], np.asarray(others, dtype=float)[None]
     return float(((x > y) + (x == y) / 2).mean())
 
