@@ -21,6 +21,10 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _numbers(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(map(_number, value))
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -103,6 +107,22 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "logger.wandb.mode": ("offline or online", lambda v: v in ("offline", "online")),
     "logger.wandb.project": ("a name", _text),
 }
+# Of torch's own optimisers, whichever of them takes the key; those of others may mean something else by these words.
+OPTIMIZER: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "betas": ("two numbers in [0, 1), as [0.9, 0.999]", lambda v: _numbers(v, 2) and all(0 <= b < 1 for b in v)),
+    "momentum": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
+    "dampening": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
+    "alpha": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
+    "rho": ("a number in [0, 1)", lambda v: _number(v) and 0 <= v < 1),
+    "lr_decay": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
+    "initial_accumulator_value": ("a number ≥ 0", lambda v: _number(v) and v >= 0),
+    "etas": ("two numbers, 0 < a < 1 < b", lambda v: _numbers(v, 2) and 0 < v[0] < 1 < v[1]),
+    "step_sizes": ("two numbers, 0 < a < b", lambda v: _numbers(v, 2) and 0 < v[0] < v[1]),
+    "maximize": ("false: a loss is minimised", lambda v: v is False),
+} | dict.fromkeys(
+    ("nesterov", "amsgrad", "fused", "foreign", "capturable", "differentiable", "decoupled_weight_decay", "centered"),
+    ("true, false or null", lambda v: v is None or isinstance(v, bool)),
+)
 # Where a yaml may leave the key out: its class has a default, or nothing is asked for.
 OPTIONAL = (
     "strategy.solver",
@@ -146,6 +166,7 @@ def check_values(config: dict[str, Any]) -> None:
             raise UserError(f"{key} is missing: give {words}.")
         if not fits(value):
             raise UserError(f"{key}={_shown(value)} is not allowed: give {words}.")
+    _check_optimizer(config["optimizer"])
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value} is not allowed: give a finite number.")
@@ -153,6 +174,24 @@ def check_values(config: dict[str, Any]) -> None:
     if have != want:
         raise UserError(
             f"the model takes {have} and the data set holds {want}: choose a model and a data set of one modality."
+        )
+
+
+def _check_optimizer(node: dict[str, Any]) -> None:
+    if not node["_target_"].startswith("torch.optim."):
+        return
+    for key, (words, fits) in OPTIMIZER.items():
+        if key in node and not fits(node[key]):
+            raise UserError(f"optimizer.{key}={_shown(node[key])} is not allowed: give {words}.")
+    # Adafactor has two of them.
+    eps = node.get("eps")
+    for number in eps if isinstance(eps, list) else [eps]:
+        if number is not None and not (_number(number) and number > 0):
+            raise UserError(f"optimizer.eps={_shown(eps)} is not allowed: give a finite number > 0, as 1.0e-8.")
+    if node.get("nesterov") and not (node.get("momentum") and not node.get("dampening")):
+        raise UserError(
+            "optimizer.nesterov=true looks ahead along the momentum: it needs optimizer.momentum > 0 (0.9 is usual) "
+            "and optimizer.dampening=0."
         )
 
 

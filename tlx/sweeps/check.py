@@ -83,6 +83,7 @@ def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
     from tlx.data.sampling import training_length
     from tlx.loggers import check_loggers
     from tlx.sharding import check_sharding
+    from tlx.sweeps.first_step import check_optimizer, check_smallest_batch
     from tlx.tasks.metrics import check_monitor
 
     _check_trainer(config)
@@ -91,7 +92,7 @@ def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
     _check_register(config)
     data, module = assemble(config)
     check_monitor(config, data.validation.labels)
-    make_loaders(config, data, module)  # decodes every example
+    loaders = make_loaders(config, data, module)  # decodes every example
     preprocessing = module.backbone.preprocessing
     if augmentation := config["dataset"].get("augmentation"):
         preprocessing.check_augmentation(augmentation)
@@ -100,14 +101,12 @@ def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
     module.plan.boundaries(total, per_epoch)
     check_halving(config, module)
     check_sharding(config, module)
-    try:
-        module.make_optimizer(module.plan.optimizer_groups(module, module.lr, module.weight_decay))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the optimizer cannot be built: {one_line(error)}.") from error
+    check_optimizer(module)
     try:
         float(module.schedule(0, total))
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(f"the scheduler does not work: {one_line(error)}.") from error
+    check_smallest_batch(config, module, loaders["train"].dataset)
     return preprocessing, data.about
 
 
