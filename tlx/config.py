@@ -39,12 +39,13 @@ from tlx.values import check_values
 class Composed:
     """One run as composed: `config` is a plain resolved dict, `choices` the chosen name in each group.
 
-    `overrides` are the words that it was composed from.
+    `overrides` are the words that it was composed from, `folder` the user's folder of configs.
     """
 
     config: dict[str, Any]
     choices: dict[str, str | None]
     overrides: tuple[str, ...] = ()
+    folder: str | None = None
 
 
 class Composer:
@@ -121,7 +122,8 @@ class Composer:
             raise too_deep(error) from error
         assert isinstance(plain, dict)
         check_values(plain)  # type: ignore[arg-type]
-        return Composed(plain, choices, tuple(overrides))  # type: ignore[arg-type]
+        folder = None if self.folder is None else str(self.folder)
+        return Composed(plain, choices, tuple(overrides), folder)  # type: ignore[arg-type]
 
     def unresolved(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The config of one run as the yamls and overrides have it: interpolations stand as they are written.

@@ -5,9 +5,10 @@ import shlex
 import pytest
 
 from tlx.config import composer
+from tlx.results.baseline import baselines
 from tlx.results.cells import Cell
 from tlx.results.collect import Run
-from tlx.results.commands import LEFT_OUT, commands
+from tlx.results.commands import LEFT_OUT, commands, missing_baseline
 from tlx.results.naming import flatten, under
 
 CASES = [
@@ -54,3 +55,58 @@ def test_choices_of_somebody_else_are_told_with_what_is_missing(tmp_path) -> Non
     assert shlex.split(command.line([1])) == [
         "tlx", "train", "model='my own'", "strategy=full", "dataset=digits", "dataset.train_size=2_per_class", "seed=1",
     ]  # fmt: skip
+
+
+def printed(sentence: str) -> list[str]:
+    """The words of the command in a table's advice, as a shell reads them."""
+    return shlex.split(sentence.partition("This makes it: ")[2].partition(" (and")[0])
+
+
+@pytest.mark.parametrize("words", [["strategy=lora"], *CASES], ids=lambda words: " ".join(words[:2]))
+def test_the_advised_baseline_is_the_one_that_was_missing(words: list[str], tmp_path) -> None:
+    """It runs as printed, all labels and a model's path included, and is what the cell is compared with."""
+    words = [word if "it's" not in word else "dataset.path='/data/tr\\'ec, it\\'s \\here'" for word in words]
+    with composer() as compose:
+        ran = [compose([*words, f"seed={seed}"]) for seed in (3, 4)]
+        size = ran[0].config["dataset"]["train_size"]
+        runs = [run(one, seed, tmp_path) for one, seed in zip(ran, (3, 4), strict=True)]
+        for one in runs:
+            one.choices["train_size"] = "all" if size is None else str(size)
+        cell = Cell("cell", tuple(runs))
+        sentence = missing_baseline([cell], "scratch", 1)
+        line = printed(sentence)
+        assert line[:3] == ["tlx", "train", "-m"] and "train_size=all" not in sentence
+        jobs = compose.expand(line[3:])
+        made = [compose(job) for job in jobs]
+        others = tuple(run(one, one.config["seed"], tmp_path) for one in made)
+        for one in others:
+            made_size = one.config["dataset"]["train_size"]
+            one.choices["train_size"] = "all" if made_size is None else str(made_size)
+        scratch = Cell("scratch", others)
+        assert [one.seed for one in others] == [3, 4] and scratch.value("strategy") == "scratch"
+        assert baselines([cell, scratch], "scratch", {"dataset.subset_seed"}).found == {"cell": scratch}
+
+
+def test_the_folder_of_configs_is_part_of_the_command(tmp_path) -> None:
+    folder = tmp_path / "my configs"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "mine.yaml").write_text("defaults: [tiny_vision, _self_]\npath: null\n")
+    with composer(str(folder)) as compose:
+        made = compose(["model=mine", "strategy=full", "seed=1", "dataset.train_size=200"])
+        assert made.folder == str(folder)
+        one = run(made, 1, tmp_path)
+        one.record["config_dir"] = str(folder)
+        line = printed(missing_baseline([Cell("c", (one,))], "scratch", 1))
+        assert line[:4] == ["tlx", "train", "--config-dir", str(folder)] and "model=mine" in line
+        assert compose(line[4:]).config["dataset"]["train_size"] == 200
+    one.record["config_dir"] = str(tmp_path / "gone")
+    assert "no such folder of configs" in missing_baseline([Cell("c", (one,))], "scratch", 1)
+
+
+def test_a_key_that_an_earlier_version_did_not_have_is_not_taken_away(tmp_path) -> None:
+    with composer() as compose:
+        made = compose(["strategy=full", "seed=1"])
+        one = run(made, 1, tmp_path)
+        del one.config["trainer"]["patience"], one.config["measures"]
+        command = commands([Cell("c", (one,))])["c"]
+        assert command.problem is None and not any(word.startswith("~") for word in command.words)

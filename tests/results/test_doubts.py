@@ -4,6 +4,7 @@ import pytest
 
 from tlx.errors import UserError
 from tlx.results import build_table, collect, render
+from tlx.results.busy import runs_at_once
 
 BASE = [0.70, 0.74, 0.66, 0.71, 0.69]
 
@@ -137,11 +138,65 @@ def test_only_test_scores_are_judged_by_the_size_of_the_test_set(study) -> None:
 
 def test_a_missing_baseline_comes_with_its_command(study) -> None:
     study.runs("full", BASE)
+    study.runs("lora", BASE)
     study.runs("lora", BASE, train_size=10)
     caption = table(study).caption
-    assert "there are no scratch runs, so there is no gain" in caption
-    command = "tlx train -m model=tiny_vision dataset=digits dataset.train_size={} strategy=scratch seed=0,1,2,3,4"
-    assert f"{command.format(10)} study=demo (and 1 more)" in caption
+    assert "there are no scratch runs, so there is no gain. This makes it: tlx train -m model=tiny_vision" in caption
+    assert "seed=0,1,2,3,4 (and 1 more such cell)" in caption, "three cells have two baselines"
     study.runs("scratch", BASE, train_size=10)
     caption = table(study).caption
-    assert "no scratch cell equals tiny_vision × full" in caption and command.format("2_per_class") in caption
+    assert "no scratch cell equals tiny_vision × full" in caption and "strategy=scratch dataset=digits" in caption
+    assert "more such cell" not in caption
+
+
+def test_budgets_of_what_takes_no_steps(study) -> None:
+    """A solver's iterations are no epochs: each of them sees all examples, and the last changes nothing."""
+    study.runs("full", BASE, counts={"train_labels": 20, "epochs": 30})
+    config = {"strategy.solver": {"_target_": "tlx.probes.logistic.Logistic"}}
+    study.runs("logistic_probe", BASE, counts={"train_labels": 20, "epochs": 111}, config=config)
+    assert "mix budgets" not in table(study).caption
+
+
+@pytest.mark.parametrize(
+    ("scratch", "ratio"),
+    [([0.001, 0.002, 0.001, 0.0, 0.001], None), ([0.3, -0.2, 0.1, -0.1, 0.05], None), (BASE, (0.8 / 0.7))],
+)
+def test_a_ratio_over_nothing_is_none(study, scratch, ratio) -> None:
+    for seed, score in enumerate(scratch):
+        study.run("scratch", seed, metrics={"test/matthews": score}, directions={"matthews": "higher"})
+        study.run("full", seed, metrics={"test/matthews": 0.8}, directions={"matthews": "higher"})
+    found = table(study, metrics="matthews").rows[1]["transfer_ratio"]
+    assert found == (None if ratio is None else pytest.approx(ratio))
+
+
+def sitting(start: float, end: float, pid: int, host: str = "here") -> dict:
+    started, ended = (f"2026-01-01T00:{int(t) // 60:02d}:{t % 60:06.3f}+00:00" for t in (start, end))
+    return {"started": started, "ended": ended, "pid": pid, "host": host}
+
+
+def test_runs_at_once(study) -> None:
+    """Two minutes of one run; in the second of them two others, done by one process, and one on another machine."""
+    study.run("full", 0, sittings=[sitting(0, 120, 1)])
+    study.run("full", 1, sittings=[sitting(60, 90, 2)])
+    study.run("full", 2, sittings=[sitting(70, 120, 2)])
+    study.run("full", 3, sittings=[sitting(60, 120, 1, "there")])
+    study.run("full", 4)
+    study.run("full", 5, sittings=[{"started": "2026-01-01T00:00:00+00:00", "ended": None, "host": "here", "pid": 9}])
+    found = runs_at_once(collect(study.folder))
+    assert found == [pytest.approx(1.5), pytest.approx(2), pytest.approx(2), pytest.approx(1), None, None]
+
+
+def test_quiet_and_busy_runs(study) -> None:
+    """Seconds of runs that shared their cores with three others are no costs of a method."""
+    for seed, score in enumerate(BASE[:4]):
+        study.run("scratch", seed, score, sittings=[sitting(100 * seed, 100 * seed + 90, 1)])
+        study.run("full", seed, score, sittings=[sitting(1000, 1090, 10 + seed)])
+    assert (
+        "Warning: seconds are of quieter and busier machines: 4.0 runs at once in tiny_vision × full × digits × "
+        "2_per_class, 1.0 in tiny_vision × scratch × digits × 2_per_class." in table(study).caption
+    )
+    alike = study.beside("alike")
+    for seed, score in enumerate(BASE[:4]):
+        for place, strategy in enumerate(("scratch", "full")):
+            alike.run(strategy, seed, score, sittings=[sitting(100 * seed, 100 * seed + 90, place)])
+    assert "busier" not in table(alike).caption

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tlx.identity import WITHOUT_EFFECT
-from tlx.results.cells import CHOICES, Cell
+from tlx.results.cells import CHOICES, Cell, seed_names
 from tlx.results.naming import comparable, under
 
 # The strategy's own settings: where baseline and cell may differ.
@@ -63,6 +63,11 @@ def partners(
         if len(fitting) == 1:
             result.found[cell.id] = fitting[0]
     return result
+
+
+def different(cells: Sequence[Cell]) -> int:
+    """How many baselines these cells have, if each has the one that equals it outside the strategy's own settings."""
+    return len({_rest(cell, (*WITHOUT_EFFECT, *seed_names(cells), *OWN)) for cell in cells})
 
 
 def seeds_apart(cell: Cell, other: Cell) -> list:

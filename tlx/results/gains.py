@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from tlx.results.cells import Cell
@@ -59,5 +58,5 @@ def gains(pairs: Sequence[tuple[Cell, Cell]], metric: str, direction: str) -> li
 
 
 def _ratio(cell: Cell, partner: Cell, seeds: Sequence[Any], metric: str, direction: str) -> float | None:
-    mine, theirs = cell.scores(metric), partner.scores(metric)
-    return transfer_ratio(fmean(mine[seed] for seed in seeds), fmean(theirs[seed] for seed in seeds), direction)
+    mine, theirs = ([one.scores(metric)[seed] for seed in seeds] for one in (cell, partner))
+    return transfer_ratio(mine, theirs, direction)

@@ -9,7 +9,7 @@ from tlx.results.collect import PLAN, collect
 from tlx.results.jsonfile import read_json, write_json
 from tlx.results.record import write_record
 
-PRIVATE = ("sittings",)  # names of machines and processes
+PRIVATE = ("sittings", "config_dir")  # names of machines, processes and folders
 
 
 def publish(study: Path, target: Path) -> int:
@@ -30,7 +30,8 @@ def publish(study: Path, target: Path) -> int:
                 f"{run.folder.name} was given the path {bad}: run the study with relative paths to publish it."
             )
     target.mkdir(parents=True, exist_ok=True)
-    write_json(target / PLAN, plan)
+    planned = [{key: value for key, value in run.items() if key not in PRIVATE} for run in plan["runs"]]
+    write_json(target / PLAN, plan | {"runs": planned})
     for run in runs:
         write_record(target / run.folder.name, {key: value for key, value in run.record.items() if key not in PRIVATE})
         if (run.folder / "metrics.csv").is_file():

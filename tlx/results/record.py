@@ -4,9 +4,9 @@ It alone suffices to run again and to fill every table. Schema 1 holds `identity
 result), `cell` (the same without the seed), `status`, `choices`, `config` (resolved), `fingerprints`, `metrics` (only
 what the identity determines), `directions` ("higher" or "lower", by a metric's name or its last part), `plan` (layer
 groups with learning rates, phases with first steps), `counts`, `seconds`, `memory` (bytes), `cost` (operations, speed),
-`versions`, `machine`, `selection`, `predictions` (of the test part in numbers: see `tlx.results.collapse`), `error`,
-`started` (ISO time), `attempt`, `halvings` (of the batch, for want of memory) and `sittings` (when and where it was
-worked on: one more each time it was taken up).
+`versions`, `config_dir` (the user's folder of configs), `machine`, `selection`, `predictions` (of the test part in
+numbers: see `tlx.results.collapse`), `error`, `started` (ISO time), `attempt`, `halvings` (of the batch, for want of
+memory) and `sittings` (when and where it was worked on: one more each time it was taken up).
 
 JSON knows no NaN and no infinity. Such a number is stored as null, and `non_finite` names its place and what it was, so
 that a diverged loss is neither lost nor averaged: `{"metrics": {"test/loss": null}, "non_finite":
@@ -56,6 +56,7 @@ PARTS: dict[str, type] = {
     "error": dict,
     "sittings": list,
     "selection": str,
+    "config_dir": str,
     "halvings": int,
     "attempt": int,
     "warnings": list,

@@ -257,6 +257,7 @@ class Recording:
             "memory": _memory(),
             "cost": self.cost,
             "versions": versions() | run.get("libraries", {}),
+            "config_dir": run.get("config_dir"),
             "machine": _machine(self.config),
             "selection": self.config["selection"],
             "halvings": run.get("halvings", 0),

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from tlx.errors import UserError, nearest, unknown
-from tlx.results.baseline import OWN
+from tlx.results.baseline import OWN, different
 from tlx.results.cells import Cell, check_key
+from tlx.results.commands import missing_baseline
 from tlx.results.naming import setting
 
 FOLLOWING = {"strategy": OWN, "model": ("model", "optimizer.lr")}  # what may differ when a choice does
@@ -38,8 +39,6 @@ def choose(
     Raises:
         UserError: unknown settings or values, sides that name different settings, or the same side twice.
     """
-    from tlx.results.warnings import command
-
     if first.keys() != second.keys():
         raise UserError(
             f"--compare: the first side names {', '.join(first)}, the second {', '.join(second)}; "
@@ -55,7 +54,11 @@ def choose(
             known = sorted({setting(key, cell.value(key)) for cell in cells})
             if value not in known:
                 # A misspelt name is to be spelt, not to be run.
-                todo = f"{command(cells, value)}." if key == "strategy" and not nearest(value, known) else ""
+                todo = (
+                    f"{missing_baseline(cells, value, different(cells))}."
+                    if key == "strategy" and not nearest(value, known)
+                    else ""
+                )
                 raise unknown(f"{key} for --compare", value, known, todo)
         chosen = [cell for cell in cells if all(setting(key, cell.value(key)) == v for key, v in side.items())]
         if not chosen:

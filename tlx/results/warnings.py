@@ -2,12 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from shlex import quote
 from typing import Any
 
-from tlx.results.baseline import Partners, seeds_apart
+from tlx.results.baseline import Partners, different, seeds_apart
+from tlx.results.busy import on_seconds
 from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collect import Run
+from tlx.results.commands import missing_baseline
 from tlx.results.naming import comparable
 from tlx.results.remarks import largest, remarks
 from tlx.results.seed_warnings import on_seeds
@@ -30,6 +31,7 @@ def warnings(
             said.append(f"the records do not say whether higher or lower {metric} is better, so there is no gain.")
     said += on_seeds(cells, metric, partners)
     said += _on_mixtures(cells)
+    said += on_seconds(cells)
     lost = [cell for cell in cells if len(cell.scores(metric)) < len(cell.completed)]
     if part := [cell for cell in lost if cell.scores(metric)]:
         said.append(f"some completed runs have no finite {metric} and are left out of {named(part)}.")
@@ -70,7 +72,10 @@ def _best(cell: Cell) -> bool:
 def _on_baseline(cells: Sequence[Cell], metric: str, baseline: str, partners: Partners) -> list[str]:
     others = [cell for cell in cells if cell.value("strategy") != baseline]
     if others and not any(cell.value("strategy") == baseline for cell in cells):
-        return [f"there are no {baseline} runs, so there is no gain. {command(others, baseline)}"]
+        return [
+            f"there are no {baseline} runs, so there is no gain. "
+            f"{missing_baseline(others, baseline, different(others))}"
+        ]
     said = []
     unclear = [cell for cell in partners.unclear if cell.scores(metric)]
     if unclear:
@@ -89,29 +94,13 @@ def _on_baseline(cells: Sequence[Cell], metric: str, baseline: str, partners: Pa
     if alone:
         said.append(
             f"no {baseline} cell equals {named(alone)} in everything but the strategy's own settings. "
-            f"{command(alone, baseline)}"
+            f"{missing_baseline(alone, baseline, different(alone))}"
         )
     paired = [cell for cell in others if cell.id in partners.found and cell.scores(metric)]
     fewer = [cell for cell in paired if cell.scores(metric).keys() != partners.found[cell.id].scores(metric).keys()]
     if fewer:
         said.append(f"the seeds of {named(fewer)} and of the baseline differ; gains use the common ones.")
     return said
-
-
-def command(cells: Sequence[Cell], strategy: str) -> str:
-    """The command that makes the cell of that strategy which the first of `cells` could be compared with."""
-    cell = cells[0]
-    choices = {"model": None, "dataset": None, **cell.choices, "strategy": strategy}
-    words = [
-        f"{'dataset.' if name == 'train_size' else ''}{name}={value}"
-        for name, value in choices.items()
-        if value is not None and name != "seed"
-    ]
-    seeds = ",".join(str(run.seed) for run in cell.runs)
-    experiment = cell.example.config.get("experiment")
-    words = [f"experiment={experiment}"] * bool(experiment) + words + [f"seed={seeds}", f"study={cell.example.study}"]
-    more = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
-    return f"This makes it, with whatever else these runs were given: tlx train -m {' '.join(map(quote, words))}{more}"
 
 
 def _on_mixtures(cells: Sequence[Cell]) -> list[str]:
@@ -165,6 +154,8 @@ def _on_budgets(cells: Sequence[Cell]) -> list[str]:
         budgets: dict[int, list[Cell]] = defaultdict(list)
         for cell in group:
             labels, epochs = cell.count("train_labels"), cell.count("epochs")
+            if cell.value("strategy.solver._target_"):
+                continue  # it has iterations, each over all examples, and stops when they change nothing
             if labels is not None and epochs is not None:
                 budgets[labels * epochs].append(cell)
         if len(budgets) > 1:

@@ -80,6 +80,7 @@ def plan_run(composed: Composed) -> Planned:
         },
         "fingerprints": identity.fingerprints,
         "libraries": libraries(own_names(config)),
+        "config_dir": composed.folder,
     }
     root = Path(config["paths"]["runs"]) / study_name(config, composed.choices)
     return Planned(config, root / identity.folder, composed.overrides)
@@ -138,6 +139,7 @@ def _add(file: Path, members: Sequence[Planned]) -> None:
             "folder": run.folder.name,
             "choices": entry["choices"],
             "config": masked({k: v for k, v in run.config.items() if k != "run"}),
+            "config_dir": entry.get("config_dir"),
             "versions": code,
         }
     write_json(file, {"schema": 1, "study": file.parent.name, "runs": list(known.values())})

@@ -131,9 +131,11 @@ def test_std_is_the_sample_deviation(values: list[float]) -> None:
 
 
 def test_transfer_ratio() -> None:
-    assert transfer_ratio(0.9, 0.6, "higher") == pytest.approx(1.5)
-    assert transfer_ratio(0.9, 0.6, "lower") is None
-    assert transfer_ratio(0.9, 0.0, "higher") is None
-    assert transfer_ratio(0.9, -0.2, "higher") is None
-    assert transfer_ratio(None, 0.6, "higher") is None
-    assert transfer_ratio(0.9, None, "higher") is None
+    assert transfer_ratio([0.8, 1.0], [0.6, 0.6], "higher") == pytest.approx(1.5)
+    assert transfer_ratio([0.9], [0.6], "lower") is None
+    assert transfer_ratio([0.9], [0.0], "higher") is None
+    assert transfer_ratio([0.9], [-0.2], "higher") is None
+    assert transfer_ratio([0.9], [0.01], "higher") is None
+    assert transfer_ratio([0.9] * 4, [0.3, -0.2, 0.1, 0.0], "higher") is None, "within two standard errors of 0"
+    assert transfer_ratio([], [0.6], "higher") is None
+    assert transfer_ratio([0.9], [], "higher") is None

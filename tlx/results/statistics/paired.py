@@ -6,7 +6,7 @@ Only Student's distribution needs scipy, and only `scipy.special` (a quarter of 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import sqrt
-from statistics import median
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from tlx.results.statistics.spread import mean_std
@@ -114,8 +114,18 @@ def t_p(t: float, freedom: int) -> float:
     return float(2 * stdtr(freedom, -abs(t)))
 
 
-def transfer_ratio(score: float | None, scratch: float | None, direction: str) -> float | None:
-    """Score with transfer ÷ score from scratch; None where that means nothing: lower is better, or scratch ≤ 0."""
-    if score is None or scratch is None or direction != "higher" or scratch <= 0:
+def transfer_ratio(scores: Sequence[float], scratch: Sequence[float], direction: str) -> float | None:
+    """Mean score with transfer ÷ mean score from scratch, over the same seeds.
+
+    None where that means nothing: lower is better, or the mean from scratch is near 0: at most 0.01, or within two
+    standard errors over its seeds.
+
+    Args:
+        scores, scratch: one score a seed, shape (n,) each.
+    """
+    if not scores or not scratch or direction != "higher":
         return None
-    return score / scratch
+    mean, std, n = mean_std(scratch)
+    if mean is None or mean <= max(0.01, 2 * (std or 0.0) / sqrt(n)):
+        return None
+    return fmean(scores) / mean
