@@ -9,7 +9,7 @@ from tlx.data.prepared import prepare_part
 from tlx.instantiate import instantiate
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule
-from tlx.strategies.coverage import mixed
+from tlx.strategies.coverage import check_touches, mixed
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
 
@@ -39,6 +39,7 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     )
     strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
     module.plan = strategy.apply(module, backbone)
+    check_touches(strategy, module.plan)
     if strategy.solver is not None:
         strategy.solver.check(config)
     module.mixout = mixed(config, module)

@@ -174,6 +174,8 @@ class Recording:
         """
         plan, noted = module.plan, self.details["plan"]
         assert plan is not None
+        if len(plan.phases) == 1:
+            return None
         for start, written in zip(starts, noted["phases"], strict=True):
             if start != written["start"]:
                 written |= {"start": start, "planned_start": written["start"]}

@@ -6,10 +6,38 @@ from torch import nn
 
 from tlx.callbacks.mixout import Mixout, matrices
 from tlx.errors import UserError
+from tlx.plan import ParameterPlan
+from tlx.strategies.freezing import Partial
+from tlx.strategies.learning_rates import Discriminative
 from tlx.strategies.lora import adapted_layers
+from tlx.strategies.strategy import TransferStrategy
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule
+
+
+def check_touches(strategy: TransferStrategy, plan: ParameterPlan) -> None:
+    """See that a planned strategy does what the names of its parts say. What is set to zero in so many words may be.
+
+    Raises:
+        UserError: it trains nothing, freezes nothing where it is to freeze a share, or has one layer group to share
+            out learning rates over.
+    """
+    if not plan.trained:
+        raise UserError("this strategy trains nothing: strategy.freezing freezes every layer group, the head included.")
+    freezing, rates = strategy.freezing, strategy.learning_rates
+    if isinstance(freezing, Partial) and freezing.ratio and plan.ever_trainable == {g.name for g in plan.groups}:
+        backbone = len(plan.groups) - 1
+        raise UserError(
+            f"strategy.freezing.ratio={freezing.ratio} of {backbone} layer groups is less than half of one, so that "
+            f"nothing would be frozen: give {1 / backbone:.2g} or more, or say strategy=full."
+        )
+    if isinstance(rates, Discriminative) and rates.decay < 1 and len(plan.ever_trainable) == 1:
+        raise UserError(
+            "strategy.learning_rates shares out learning rates over layer groups, and this strategy trains one, "
+            f"{next(iter(plan.ever_trainable))}: say strategy.learning_rates._target_=tlx.strategies.learning_rates."
+            "Uniform, or freeze less."
+        )
 
 
 def mixed(config: dict[str, Any], module: "TransferModule") -> Mixout | None:
