@@ -70,9 +70,11 @@ class Overlap:
 
         `rows` are the positions of the used examples in the pool ("train") and in the parts; all, where it says none.
         """
+        held = set().union(*self.parts.values())
         trained: dict[Any, set[int]] = {}
-        for row, label in zip(rows["train"], used["train"].labels.tolist(), strict=True):
-            trained.setdefault(self.pool[row], set()).add(label)
+        for row, label in zip(rows["train"].tolist(), used["train"].labels.tolist(), strict=True):
+            if self.pool[row] in held:
+                trained.setdefault(self.pool[row], set()).add(label)
         found: dict[str, Any] = {"dropped": self.dropped} if self.dropped else {}
         for role, all_of_it in self.parts.items():
             kept = [all_of_it[row] for row in rows[role]] if role in rows else all_of_it

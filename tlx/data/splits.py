@@ -138,6 +138,8 @@ def carve(
 def _sparing(labels: np.ndarray, order: np.ndarray, count: int) -> list[int]:
     """The first `count` positions of the order, without the last example of any class."""
     left = np.bincount(labels)
+    if (np.bincount(labels[order[:count]], minlength=len(left)) < np.maximum(left, 1)).all():
+        return order[:count].tolist()
     chosen: list[int] = []
     for position in order.tolist():
         if len(chosen) == count:
