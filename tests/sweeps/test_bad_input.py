@@ -175,11 +175,13 @@ def test_a_damaged_image_is_named(tlx, tmp_path: Path) -> None:
     from PIL import Image
 
     folder = tmp_path / "images"
-    for split in ("train", "validation", "test"):
+    for number, split in enumerate(("train", "validation", "test")):
         for name, shade in (("dark", 20), ("light", 200)):
             (folder / split / name).mkdir(parents=True)
             for i in range(3):
-                Image.fromarray(np.full((16, 16), shade + i, np.uint8)).save(folder / split / name / f"{i}.png")
+                Image.fromarray(np.full((16, 16), shade + 3 * number + i, np.uint8)).save(
+                    folder / split / name / f"{i}.png"
+                )
     words = [*IMAGE, f"dataset.path={folder}", "dataset.train_size=null"]
     damaged = folder / "test/light/1.png"
     whole = damaged.read_bytes()
@@ -189,18 +191,18 @@ def test_a_damaged_image_is_named(tlx, tmp_path: Path) -> None:
     # An image that only another seed's subset holds: found before the first run, too.
     (folder / "train/dark/2.png").write_bytes(b"no image")
     words = [*IMAGE, f"dataset.path={folder}", "dataset.train_size=1_per_class"]
-    message = refused(tlx, "-m", *words, "seed=range(8)")
+    message = refused(tlx, "-m", *words, "seed=range(12)")
     assert str(folder / "train/dark/2.png") in message
 
 
 def test_a_damaged_clip_is_named(tlx, tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     folder = tmp_path / "clips"
-    for split in ("train", "validation", "test"):
+    for number, split in enumerate(("train", "validation", "test")):
         for name, pitch in (("low", 0.1), ("high", 0.5)):
             (folder / split / name).mkdir(parents=True)
             for i in range(2):
-                wave = 0.5 * np.sin(np.arange(3000 + i) * pitch)
+                wave = 0.5 * np.sin(np.arange(3000 + 2 * number + i) * pitch)
                 soundfile.write(folder / split / name / f"{i}.wav", wave.astype(np.float32), 8000)
     damaged = folder / "validation/high/1.wav"
     damaged.write_bytes(b"no sound")
