@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 from tlx.config import composer
 from tlx.registry.entries import entry_to_make
 from tlx.results.record import read_record
+from tlx.sweeps.estimate import Times
 from tlx.sweeps.launchers import jobs_that_fit, own_launcher
 from tlx.sweeps.skipping import why_skipped
 from tlx.sweeps.study import Planned, compose_all, plan_run
@@ -51,19 +51,10 @@ def _cost(done: Sequence[Planned], todo: Sequence[Planned], options: dict[str, A
     """Time for what is left, from the runs that are done: those of the same cell, else of the same strategy."""
     if not todo:
         return "nothing is left to do"
-    taken: dict[str, list[float]] = {}
+    times = Times()
     for run in done:
-        record = read_record(run.folder)
-        assert record is not None
-        for key in (record["cell"], f"{record['choices']['model']} {record['choices']['strategy']}"):
-            taken.setdefault(key, []).append(record["seconds"]["total"])
-    seconds, unknown = 0.0, 0
-    for run in todo:
-        entry = run.config["run"]
-        similar = f"{entry['choices']['model']} {entry['choices']['strategy']}"
-        known = taken.get(entry["cell"]) or taken.get(similar)
-        seconds += median(known) if known else 0.0
-        unknown += not known
+        times.add(run)
+    seconds, unknown = times.of(todo)
     if unknown == len(todo):
         return "no estimate of the time: no run of this kind has been done in this study yet"
     jobs = options.get("n_jobs") or jobs_that_fit([run.config for run in todo])

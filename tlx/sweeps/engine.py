@@ -115,7 +115,7 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                     if end == "elsewhere":
                         elsewhere.append(run)
                     elif end == "completed":
-                        progress.advance()
+                        progress.advance(run)
                     elif leaving or end == "not begun":
                         continue
                     elif end in ("killed", "unfinished") and tries[run.folder] < rules.retries:
@@ -125,7 +125,7 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                         waiting.append(Job((run,)))
                     else:
                         errors.append(reason(run))
-                        progress.say(f"failed: {run.folder.name}: {errors[-1]}")
+                        progress.failed(run, errors[-1])
                 progress.refresh([run for job in running for run in job.runs])
         finally:
             backend.close()

@@ -16,6 +16,7 @@ from tlx.results.profile import already_finished
 from tlx.results.record import headline, read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
+from tlx.sweeps.estimate import Estimate
 from tlx.sweeps.folder import Busy
 from tlx.sweeps.jobs import as_jobs
 from tlx.sweeps.launchers import make_backend, own_launcher
@@ -48,7 +49,10 @@ class Study:
         if todo:
             backend = self.backend or make_backend(options, [job.config for job in as_jobs(todo)])
             rules = Rules(options["on_error"], options["retries"])
-            with StudyProgress(len(self.runs), done=len(self.runs) - len(todo)) as progress:
+            names, estimate = {run.folder for run in todo}, None
+            if sys.stderr.isatty():  # else nobody sees it, and it reads every record
+                estimate = Estimate(todo, [run for run in self.runs if run.folder not in names])
+            with StudyProgress(len(self.runs), len(self.runs) - len(todo), estimate) as progress:
                 self.interrupted = carry_out(todo, backend, rules, progress)
 
     def __call__(self, config: Any) -> None:
@@ -150,7 +154,7 @@ def do_here(run: Planned) -> None:
                 time.sleep(LOOK_AGAIN)
                 continue
             except Exception as error:
-                progress.say(f"failed: {run.folder.name}: {headline(type(error).__name__, str(error))}")
+                progress.failed(run, headline(type(error).__name__, str(error)))
             return
 
 

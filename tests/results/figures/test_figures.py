@@ -184,11 +184,31 @@ def test_the_pareto_front(study) -> None:
         study.run(strategy, 0, score, seconds={"train": seconds, "total": seconds + 1})
     shown = picture("cost", study)
     assert {row["series"]: row["front"] for row in shown.rows} == {"a": "yes", "b": "yes", "c": "no", "d": "yes"}
-    assert [row["cost"] for row in shown.rows] == [1, 2, 3, 4] and shown.x == "seconds of training"
+    assert [row["cost"] for row in shown.rows] == [2, 3, 4, 5] and shown.x == "seconds of a run"
     lower = study.beside("lower")
     for strategy, seconds, loss in (("a", 1, 0.5), ("b", 2, 0.7)):
-        lower.run(strategy, 0, metrics={"test/loss": loss}, seconds={"train": seconds})
+        lower.run(strategy, 0, metrics={"test/loss": loss}, seconds={"total": seconds})
     assert {r["series"]: r["front"] for r in picture("cost", lower, metric="loss").rows} == {"a": "yes", "b": "no"}
+
+
+def test_seconds_are_of_the_whole_run_and_written_as_seconds(study) -> None:
+    """A probe's training takes a tenth of a second, the encoding before it ten; half of the runs found that done."""
+    for seed in range(2):
+        study.run(
+            "probe",
+            seed,
+            0.8,
+            seconds={"train": 0.1, "encode": 10 * seed, "total": 0.2 + 10 * seed},
+            seconds_alone={"total": 10.2},
+        )
+        study.run("full", seed, 0.9, seconds={"train": 0.3, "total": 0.4}, seconds_alone={"total": 0.4})
+    shown = picture("cost", study)
+    assert {row["series"]: row["cost"] for row in shown.rows} == {"probe": 10.2, "full": 0.4}
+    canvas = draw(KINDS["cost"], shown)
+    canvas.canvas.draw()
+    (axes,) = canvas.axes
+    assert axes.xaxis.get_major_formatter()(0.1) == "0.1"
+    assert '"~s"' not in json.dumps(KINDS["cost"].chart(shown))
 
 
 def test_flops_are_preferred_where_every_row_has_them(rich_study) -> None:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # In this order of preference: section and name in the record, the title of the axis, and what the notes say of it.
+# Seconds are those of the whole run: those of training alone leave out the frozen layers' work of a probe.
 COSTS = (
     ("cost", "flops_train", "FLOPs of training", "as counted"),
-    ("seconds", "train", "seconds of training", "measured, median run"),
+    ("seconds_alone", "total", "seconds of a run", "measured, median run, what others had done for it included"),
     ("seconds", "total", "seconds of a run", "measured, median run"),
 )
 
@@ -58,7 +59,7 @@ class Cost(Figure):
             "other": ", ".join(v for k, v in named_by.items() if k not in (*place, findings.series_key)) or None,
             "cost": point.over(*cost),
             "score": point.row["mean"],
-            "seconds": point.over("seconds", "total"),
+            "seconds": point.row["seconds"],
             "share": point.row["trainable_share"],
             "memory": (point.over("memory", "peak_rss_bytes") or 0) / 2**30 or None,
         }
@@ -73,14 +74,15 @@ class Cost(Figure):
 
         y = marks.axis(picture.y, picture.span("score", "low", "high"))
         scale = alt.Scale(type="log", nice=False, padding=20)
-        axis = alt.Axis(format="~s", labelOverlap=True, tickCount=5)
+        counted = picture.x.startswith("FLOPs")  # 3G operations, but 0.1 seconds, not 100m
+        axis = alt.Axis(format="~s" if counted else "~r", labelOverlap=True, tickCount=5)
         x = alt.X("cost:Q", title=picture.x, scale=scale, axis=axis)
         chart = marks.base(self.height(picture.rows)).encode(x=x)
         tips = [
             marks.tip("series:N", "series"),
             marks.tip("other:N", "settings"),
             marks.tip("score:Q", "mean score", ".3f"),
-            marks.tip("cost:Q", picture.x, ".3s"),
+            marks.tip("cost:Q", picture.x, ".3s" if counted else ".3~r"),
             marks.tip("seconds:Q", "seconds of a run", ".1f"),
             marks.tip("share:Q", "trainable", ".3%"),
             marks.tip("memory:Q", "peak memory (GiB)", ".2f"),
@@ -103,7 +105,7 @@ class Cost(Figure):
         return marks.layers(front, bar, dot)
 
     def draw(self, axes: "Axes", rows: Sequence[Row], picture: Picture) -> None:
-        from matplotlib.ticker import EngFormatter, NullFormatter
+        from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
         front = [row for row in rows if row["front"] == "yes"]
         axes.plot(
@@ -131,7 +133,9 @@ class Cost(Figure):
         axes.set_xscale("log")
         low, high = picture.span("cost", pad=0)
         axes.set_xlim(low / 1.3, high * 1.3)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.xaxis.set_minor_formatter(EngFormatter(sep="") if high < 10 * low else NullFormatter())
+        counted = picture.x.startswith("FLOPs")
+        written = EngFormatter(sep="") if counted else FuncFormatter(lambda seconds, _: f"{seconds:g}")
+        axes.xaxis.set_major_formatter(written)
+        axes.xaxis.set_minor_formatter(written if high < 10 * low else NullFormatter())
         axes.set(xlabel=picture.x, ylabel=picture.y)
         axes.set_ylim(picture.span("score", "low", "high"))
