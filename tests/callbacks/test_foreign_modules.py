@@ -141,6 +141,12 @@ def test_several_optimisers_by_hand_do_not_hasten_the_phases(rule: dict) -> None
     assert fit(ByHand(), GradualUnfreezing(groups, **rule)) == thirds(36, 12, 24)
 
 
+def test_an_optimiser_with_nothing_to_train_in_a_phase_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    trainer(GradualUnfreezing(groups)).fit(ByHand(), data())
+    assert caplog.text.count("trains nothing that optimiser") == 1
+    assert "phase 1 of 3 trains nothing that optimiser 0 (SGD) holds" in caplog.text
+
+
 def test_steps_by_hand_every_other_batch_do_not_delay_the_phases() -> None:
     moved = fit(ByHand(2), GradualUnfreezing(groups, epochs_per_phase=2))
     assert moved == [m if i % 2 else "" for i, m in enumerate(thirds(36, 12, 24))]

@@ -1,5 +1,6 @@
 """Stepping in where somebody's LightningModule builds its optimisers, and where these step."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,6 +11,8 @@ from torch.utils.hooks import RemovableHandle
 
 from tlx.errors import UserError
 from tlx.plan import ParameterPlan
+
+log = logging.getLogger(__name__)
 
 
 class AroundConfiguring:
@@ -118,3 +121,23 @@ def check_held(trainer: L.Trainer, module: L.LightningModule, plan: ParameterPla
             "configure_optimizers; what is frozen is passed over. With GradualUnfreezing, own_freezing='keep' never "
             "unfreezes what the optimiser lacks."
         )
+
+
+def warn_of_idle(trainer: L.Trainer, module: L.LightningModule, plan: ParameterPlan) -> None:
+    """Say in which phase one of several optimisers has nothing to train: a loss for it alone has no gradient then."""
+    if len(trainer.optimizers) < 2 or not trainer.is_global_zero:
+        return
+    parameters = dict(module.named_parameters())
+    for number, phase in enumerate(plan.phases):
+        names = (n for g in plan.groups if g.name in phase.trainable for n in g.parameters if n not in plan.fixed)
+        trained = {id(parameters[n]) for n in names}
+        for place, optimizer in enumerate(trainer.optimizers):
+            if trained.isdisjoint(id(p) for group in optimizer.param_groups for p in group["params"]):
+                log.warning(
+                    "phase %d of %d trains nothing that optimiser %d (%s) holds: a step that toggles it, or goes "
+                    "backward for it alone, fails then; let it look at requires_grad, or put such layers in one group.",
+                    number + 1,
+                    len(plan.phases),
+                    place,
+                    type(optimizer).__name__,
+                )

@@ -12,7 +12,7 @@ import lightning as L
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from tlx.callbacks.optimizers import AroundConfiguring, RateFactor, check_held, held
+from tlx.callbacks.optimizers import AroundConfiguring, RateFactor, check_held, held, warn_of_idle
 from tlx.callbacks.timetable import STEPS, Timetable, as_lists, position, timetable
 from tlx.compiled import forget_compiled
 from tlx.distributed import check_in_step, rewrap
@@ -101,6 +101,7 @@ class PhaseSchedule(L.Callback):
             for name in sorted(plan.ever_trainable.difference(names)):
                 raise unknown("layer group in the phases", name, names)
             check_held(trainer, pl_module, plan)
+            warn_of_idle(trainer, pl_module, plan)
             plan = replace(plan, groups=by_parameters(pl_module, plan.groups, apart=(Backbone,)))
         self.plan = plan
         self._set_times(trainer)
