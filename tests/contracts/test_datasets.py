@@ -50,6 +50,12 @@ def load(contract, config, cache):
         assert 0 <= part.labels.min() <= part.labels.max() < len(spec.label_names)
     assert len(np.unique(data.train.labels)) == len(spec.label_names), "a class without a training example"
 
+    assert not {"unlabelled", "untrained", "undrawn"} & set(data.about), "a preset's labels are all trained"
+    assert (data.test.groups is None) == (dataset.groups is None)
+    if data.test.groups is not None:
+        both = set(data.test.groups) & set(data.train_pool.groups or ())
+        assert len(both) == data.about["groups"]["shared"].get("test", 0)
+
     preprocessing = contract.build(MODELS[spec.modality]).preprocessing
     for part in parts.values():
         some = part.take(np.arange(0, len(part), max(1, len(part) // 5))[:5])
@@ -62,6 +68,11 @@ def load(contract, config, cache):
     assert np.bincount(few.train.labels).tolist() == [2] * len(spec.label_names)
     assert (few.test.ids, few.validation.ids) == (data.test.ids, data.validation.ids)
     return data
+
+
+def test_sets_with_speakers_recordings_or_documents_name_the_column(compose):
+    column = {"fsdd": "speaker", "bengali_digits": "speaker", "esc10": "source_id", "docstrings": "document"}
+    assert {name: composed(compose, name)["groups"] for name in column} == column
 
 
 def test_all_data_set_yamls_are_found():

@@ -87,6 +87,8 @@ def test_no_name_gives_the_label_away_and_words_alone_do_not_solve_it(tmp_path):
 
     docstrings.make(tmp_path)
     parts = {split: pd.read_parquet(tmp_path / f"{split}.parquet") for split in docstrings.PER_CLASS}
+    documents = [set(part["document"]) for part in parts.values()]
+    assert sum(map(len, documents)) == len(set.union(*documents)) > 100
     texts = pd.concat(parts.values())["text"]
     assert not texts.str.contains("|".join(docstrings.PACKAGES), case=False).any()
     assert not texts.map(docstrings.key).duplicated().any()

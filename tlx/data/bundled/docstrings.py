@@ -160,30 +160,33 @@ def without_repeats(files: list[list[str]], excluded: set[str]) -> list[list[str
     return result
 
 
-def divide(package: str, files: list[list[str]], rng: np.random.Generator) -> dict[str, list[str]]:
-    """Fill the splits one after the other, PER_CLASS sentences each; no file serves two of them.
+def divide(package: str, files: list[list[str]], rng: np.random.Generator) -> dict[str, list[tuple[str, str]]]:
+    """Fill the splits one after the other, PER_CLASS (sentence, document) pairs each; no file serves two of them.
 
     Raises:
         UserError: the package's files hold too few sentences.
     """
-    parts: dict[str, list[str]] = {split: [] for split in PER_CLASS}
-    left = iter(files)
+    parts: dict[str, list[tuple[str, str]]] = {split: [] for split in PER_CLASS}
+    left = enumerate(files)
     for split, count in PER_CLASS.items():
         while len(parts[split]) < count:
-            file = next(left, None)
-            if file is None:
+            number, file = next(left, (None, []))
+            if number is None:
                 raise UserError(
                     f"the docstrings of '{package}' as installed give {sum(map(len, parts.values()))} clean sentences; "
                     f"{sum(PER_CLASS.values())} are needed. Install the versions of requirements.lock (`make setup`)."
                 )
             chosen = rng.permutation(len(file))[:PER_FILE]
-            parts[split] += [file[i] for i in sorted(chosen)]
+            parts[split] += [(file[i], f"{package} {number}") for i in sorted(chosen)]
         parts[split] = parts[split][:count]
     return parts
 
 
 def make(folder: Path) -> None:
-    """Write train, validation and test: `text` (one sentence), `label` (the package); PER_CLASS of each package."""
+    """Write train, validation and test, PER_CLASS sentences of each package.
+
+    `text` is one sentence, `label` the package, `document` the number of the file that it stands in.
+    """
     rng = np.random.default_rng(2024)
     prose = {package: prose_by_file(package, rng) for package in PACKAGES}
     packages_with = Counter(
@@ -191,10 +194,10 @@ def make(folder: Path) -> None:
         for files in prose.values()
         for sentence_key in {key(sentence) for file in files for sentence in file}
     )
-    rows: dict[str, list[tuple[str, str]]] = {split: [] for split in PER_CLASS}
+    rows: dict[str, list[tuple[str, str, str]]] = {split: [] for split in PER_CLASS}
     for package, files in prose.items():
         unique = without_repeats(files, {sentence_key for sentence_key, count in packages_with.items() if count > 1})
-        for split, texts in divide(package, unique, rng).items():
-            rows[split] += [(text, package) for text in texts]
-    for split, pairs in rows.items():
-        write_split(folder, split, pd.DataFrame(pairs, columns=["text", "label"]))
+        for split, pairs in divide(package, unique, rng).items():
+            rows[split] += [(text, package, document) for text, document in pairs]
+    for split, lines in rows.items():
+        write_split(folder, split, pd.DataFrame(lines, columns=["text", "label", "document"]))
