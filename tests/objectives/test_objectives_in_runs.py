@@ -129,6 +129,7 @@ def test_only_the_tokens_that_occur_are_trained_those_of_the_source_among_them(
     tlx, write_texts, tmp_path: Path
 ) -> None:
     words = ["model=tiny_text", "dataset=local_text", "model.tokenizer.vocab_size=400", "trainer.batch_size=4"]
+    words += ["dataset.overlap=allow"]  # the tokens of all parts are to be the same
     words += ["dataset.train_size=5_per_class", f"paths.registry={tmp_path / 'registry'}", "trainer.max_epochs=2"]
     kinds = {"sour": ["mountains and valleys", "rivers or lakes"], "target": ["a good film", "a bad film"]}
     places = {}
