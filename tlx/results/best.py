@@ -28,8 +28,10 @@ def against_best(
     have no entry.
 
     Args:
-        over_baseline: the table's gains by the cell's id. What they say of a cell and its baseline is not tested a
-            second time, with another correction, so that one table does not say "helps" and "not distinguishable".
+        over_baseline: the table's gains by the cell's id. Two corrections in one table must not contradict each other:
+            what the gains leave open between a cell and its baseline shows nothing here, and a baseline that a gain
+            calls beaten (or a cell that hurts) is not said to be indistinguishable; unless it is worse here, too, it
+            has no entry.
     """
     if direction is None:
         return {}
@@ -45,7 +47,7 @@ def against_best(
     for group in several:
         scores, comparable = _scores(group, metric, sign), _comparable(group)
         related.append(comparable)
-        asked.append(candidates(scores, comparable & ~_judged(group, gains)))
+        asked.append(candidates(scores, comparable, ~_left_open(group, gains)))
     found: dict[str, str] = {}
     for group, together, worse in zip(several, related, told_from_best(asked, LEVEL), strict=True):
         best = max(group, key=lambda cell: sign * (mean_std(list(cell.scores(metric).values())).mean or 0.0))
@@ -53,8 +55,8 @@ def against_best(
         seeds = [cell.scores(metric).keys() for cell in group]
         lost = _lost(group, gains)
         for place, (cell, sure) in enumerate(zip(group, worse, strict=True)):
-            if together[place, top] and seeds[place] & seeds[top]:
-                found[cell.id] = WORSE if sure or cell.id in lost else UNDECIDED
+            if together[place, top] and seeds[place] & seeds[top] and (sure or cell.id not in lost):
+                found[cell.id] = WORSE if sure else UNDECIDED
         found[best.id] = BEST
     return found
 
@@ -85,8 +87,8 @@ def _comparable(group: Sequence[Cell]) -> "np.ndarray":
     return np.stack([~((codes != mine) & known & (mine >= 0)).any(axis=1) for mine in codes])
 
 
-def _judged(group: Sequence[Cell], gains: Mapping[str, Gain]) -> "np.ndarray":
-    """Shape (cells, cells): whether the table has a gain of the one over the other."""
+def _left_open(group: Sequence[Cell], gains: Mapping[str, Gain]) -> "np.ndarray":
+    """Shape (cells, cells): whether the table has a gain between the two that does not call the row's cell worse."""
     import numpy as np
 
     places = {cell.id: place for place, cell in enumerate(group)}
@@ -95,7 +97,7 @@ def _judged(group: Sequence[Cell], gains: Mapping[str, Gain]) -> "np.ndarray":
         gain = gains.get(cell.id)
         if gain is not None and gain.by_seed and gain.partner.id in places:
             mine, theirs = places[cell.id], places[gain.partner.id]
-            found[mine, theirs] = found[theirs, mine] = True
+            found[mine, theirs], found[theirs, mine] = gain.verdict != HURTS, gain.verdict != HELPS
     return found
 
 

@@ -46,7 +46,8 @@ class Table:
       seeds that began, the failed ones at the score of guessing (`tlx.results.survivors`), with its interval at Holm's
       strictest level;
     - collapsed: seed → why its run learnt nothing; baseline_collapsed: whether a run of the baseline did not;
-    - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse";
+    - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse" (None where
+      only the verdict on a gain says that it is);
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
     - failed and missing (numbers of runs), outliers (seed → why its score does not belong to the others) and unsealed
       (whether a run read the test split more than once or before its training had ended).

@@ -24,12 +24,14 @@ class Candidate(NamedTuple):
     tests: int
 
 
-def candidates(scores: "np.ndarray", comparable: "np.ndarray") -> list[Candidate]:
+def candidates(scores: "np.ndarray", comparable: "np.ndarray", open_: "np.ndarray | None" = None) -> list[Candidate]:
     """For each method the least p of t(n − 1) for "that other one is better", over the others it is compared with.
 
     Args:
         scores: shape (methods, seeds), larger = better, NaN where a method lacks the seed.
         comparable: shape (methods, methods), whether two of them may be compared at all.
+        open_: shape (methods, methods), whether the column's method may show that the row's is worse. A pair that is
+            closed counts among the tests, and shows nothing.
     """
     import numpy as np
     from scipy.special import stdtr
@@ -54,10 +56,11 @@ def candidates(scores: "np.ndarray", comparable: "np.ndarray") -> list[Candidate
             gaps = np.where(known, gaps - mean[:, None], 0.0)
         std = np.sqrt(np.einsum("ij,ij->i", gaps, gaps) / np.maximum(n - 1, 1))
         tested = allowed & (n > 1) & (std > 0) & (spread > ROUNDING * np.maximum(largest, largest[place]))
-        t = mean[tested] * np.sqrt(n[tested]) / std[tested]
-        pairs = n[tested]
+        telling = tested if open_ is None else tested & open_[place]
+        t = mean[telling] * np.sqrt(n[telling]) / std[telling]
+        pairs = n[telling]
         ps = [float(stdtr(number - 1, -t[pairs == number].max())) for number in np.unique(pairs)]
-        found.append(Candidate(min(ps, default=1.0), len(t)))
+        found.append(Candidate(min(ps, default=1.0), int(tested.sum())))
     return found
 
 
