@@ -6,7 +6,7 @@ from typing import Any
 from tlx.data.dataset import Data, Dataset
 from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
 from tlx.data.prepared import prepare_part
-from tlx.instantiate import instantiate
+from tlx.instantiate import data_set, instantiate
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule
 from tlx.strategies.coverage import check_touches, mixed
@@ -22,7 +22,7 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
     Raises:
         UserError: whatever the user's choices have that cannot be: see the parts.
     """
-    dataset: Dataset = instantiate(config["dataset"], "dataset")
+    dataset: Dataset = data_set(config["dataset"])
     data = dataset.load(config["seed"], Path(config["paths"]["cache"]))
     backbone = build_backbone(config, texts=lambda: _texts(data))
     task = Classification(
@@ -62,7 +62,7 @@ def make_loaders(
     A run on several devices shares out its training batches, and, as `selection`, those of the validation during the
     training; `validation` and `test` are whole. Encoded examples that a run `beside` it has, too, are its own.
     """
-    dataset: Dataset = instantiate(config["dataset"], "dataset")
+    dataset: Dataset = data_set(config["dataset"])
     preprocessing, options = module.backbone.preprocessing, config["trainer"]
     examples = {}
     for name in ("train", "validation", "test"):

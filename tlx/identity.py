@@ -15,6 +15,7 @@ from tlx.errors import UserError
 from tlx.models.location import locate, weights_hash
 from tlx.own_code import code_hash, dotted_names
 from tlx.registry.entries import PREFIX, source_card
+from tlx.registry.entries import check as check_entry
 
 # Where things lie, how they are shown and what they are kept as changes no result, and what is measured of the trained
 # weights, in batches of whatever size, changes none of them. `lr` and `pretrain` are sources of other keys; paths are
@@ -166,9 +167,9 @@ def own_names(config: dict[str, Any]) -> list[str]:
 
 
 def _data(config: dict[str, Any]) -> str:
-    from tlx.instantiate import instantiate
+    from tlx.instantiate import data_set
 
-    dataset = instantiate(config["dataset"], "dataset")
+    dataset = data_set(config["dataset"])
     return dataset.fingerprint(Path(config["paths"]["cache"]))
 
 
@@ -200,6 +201,9 @@ def _weights(config: dict[str, Any]) -> dict[str, str]:
     if place is None:
         return {}
     cache = Path(config["paths"]["cache"]) / "fingerprints.json"
+    anew = f"Remove that folder, and the same command makes it anew ({config['model']['path']})."
+    made_here = config["model"].get("pretrain") and config["model"].get("path") == PREFIX + place.name
+    check_entry(place, cache, config["strategy"]["init"] != "scratch", anew if made_here else "")
     prints = {"preprocessing": weights_hash(place, cache, weights=False)}
     if config["strategy"]["init"] != "scratch":
         prints["weights"] = weights_hash(place, cache)
@@ -216,11 +220,11 @@ def _source(config: dict[str, Any]) -> dict[str, str]:
     card = None if place is None else source_card(place)
     if place is None or card is None:
         return {}
-    from tlx.instantiate import instantiate
+    from tlx.instantiate import data_set
 
     cache, source = Path(config["paths"]["cache"]), card["dataset"]
     try:
-        data = instantiate(source, "dataset").fingerprint(cache)
+        data = data_set(source).fingerprint(cache)
     except UserError as error:
         raise UserError(f"the source task of {place}, as its card.json describes it: {error}") from error
     head = file_hash(place / "head.safetensors", cache / "fingerprints.json")

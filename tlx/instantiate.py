@@ -1,7 +1,9 @@
 """From a node of a config to the object that it describes."""
 
 import inspect
+import json
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 from tlx.errors import UserError, one_line
@@ -33,6 +35,22 @@ def instantiate(node: dict[str, Any], key: str, **extra: Any) -> Any:
                 raise cause from error
             cause = cause.__cause__
         raise UserError(f"{key} ({node['_target_']}) cannot be built: {one_line(error.__cause__ or error)}.") from error
+
+
+def data_set(node: dict[str, Any]) -> Any:
+    """The data set that a config node describes; of tlx's own class one for all who ask, as nobody changes it.
+
+    Raises:
+        UserError: as `instantiate`.
+    """
+    if node.get("_target_") != "tlx.data.dataset.Dataset":
+        return instantiate(node, "dataset")
+    return _data_set(json.dumps(node))
+
+
+@lru_cache(maxsize=64)  # a run asks several times, and Hydra takes milliseconds
+def _data_set(text: str) -> Any:
+    return instantiate(json.loads(text), "dataset")
 
 
 def _check_nodes(node: Any, key: str, given: Collection[str] = ()) -> None:

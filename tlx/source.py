@@ -19,7 +19,7 @@ from tlx.data.loaders import Examples, eval_loader
 from tlx.data.prepared import prepare
 from tlx.errors import UserError
 from tlx.identity import check_contents, weights_place
-from tlx.instantiate import instantiate
+from tlx.instantiate import data_set
 from tlx.module import TransferModule, computed_features, score
 from tlx.probes.logistic import Logistic
 from tlx.registry.entries import source_card
@@ -144,7 +144,7 @@ def _source(config: dict[str, Any]) -> tuple[dict[str, Any], Dataset, Path] | No
     if config["strategy"]["init"] in ("scratch", "shuffled") or place is None:
         return None
     card = source_card(place)
-    return None if card is None else (card, instantiate(card["dataset"], "dataset"), place)
+    return None if card is None else (card, data_set(card["dataset"]), place)
 
 
 def _loader(config: dict[str, Any], card: dict[str, Any], dataset: Dataset, module: TransferModule, role: str) -> Any:

@@ -40,6 +40,7 @@ from tlx.profile import TimeProfile
 from tlx.quiet import quiet_lightning
 from tlx.ranks import Followers
 from tlx.registry import entries
+from tlx.registry.from_run import card
 from tlx.results.curves import scratch_curves
 from tlx.results.recording import Recording
 from tlx.seeding import seed_everything, seed_rank
@@ -329,14 +330,8 @@ def finish(one: Run) -> None:
     record.played_back(one.work)
     record.keep(module, test, one.data)
     if config["register"]:
-        card = {
-            "model": {k: v for k, v in config["model"].items() if k != "pretrain"},
-            "dataset": config["dataset"],
-            "labels": list(one.data.spec.label_names),
-            "metrics": {n: v for n, v in record.metrics.items() if n.startswith(("val/", "test/"))},
-            "run": record.identity,
-        }
-        entries.add(Path(config["paths"]["registry"]), config["register"], module, card)
+        described = card(config, list(one.data.spec.label_names), record.metrics, record.identity)
+        entries.add(Path(config["paths"]["registry"]), config["register"], module, described)
 
 
 def follow(

@@ -1,6 +1,7 @@
 """Registry entries: made by runs, found by name, started from, and the source task scored before and after."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,89 @@ def test_the_bundled_backbone_is_an_entry(tlx) -> None:
     (made,) = (json.loads(f.read_text()) for f in (tlx.registry / "runs/pretraining").glob("*/record.json"))
     assert made["identity"] == card["run"] and made["status"] == "completed"
     assert not (tlx.runs / "pretraining").exists()
+
+
+@pytest.mark.parametrize(
+    "name, act, where",
+    [
+        ("head.safetensors", lambda data: data[:-40] + bytes(40), r"head\.safetensors is not as card\.json describes"),
+        ("backbone.safetensors", lambda data: data[:-40] + bytes(40), r"backbone\.safetensors is not as"),
+        ("backbone.safetensors", lambda data: data[: len(data) // 2], r"backbone\.safetensors is not as"),
+        ("head.safetensors", None, r"head\.safetensors is gone"),
+        ("card.json", lambda data: data.replace(b'"letters"', b'"digits"').replace(b"bundled.l", b"bundled.k"), "its card"),
+        ("card.json", lambda data: data[:100], "no readable card"),
+    ],
+)
+def test_a_damaged_entry_is_refused_by_name(tlx, own: Path, name: str, act, where: str) -> None:
+    file = own / "tiny_vision" / name
+    if act is None:
+        file.unlink()
+    else:
+        file.write_bytes(act(file.read_bytes()))
+    outcome = tlx.train(f"paths.registry={own}")
+    assert outcome.code == 2 and re.search(where, outcome.err), outcome.err
+    assert str(own / "tiny_vision") in outcome.err
+    if "readable" not in where:
+        assert "Remove that folder, and the same command makes it anew (registry:tiny_vision)" in outcome.err
+
+
+def test_an_entry_of_an_earlier_version_is_compared_as_far_as_its_card_goes(own: Path) -> None:
+    folder = own / "tiny_vision"
+    card = entries.read_card(folder)
+    (folder / "card.json").write_text(json.dumps({k: v for k, v in card.items() if k not in ("files", "checksum")}))
+    entries.check(folder, None)
+    head = folder / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-4] + bytes(4))
+    entries.check(folder, None)  # nobody knows
+    file = folder / "backbone.safetensors"
+    file.write_bytes(file.read_bytes()[:-40] + bytes(40))
+    with pytest.raises(UserError, match=r"its weights are not those that card\.json names"):
+        entries.check(folder, None)
+    entries.check(folder, None, weights=False)
+
+
+def test_an_entry_is_as_open_as_the_umask_says(tlx, own: Path) -> None:
+    import os
+
+    before = os.umask(0o027)
+    try:
+        tlx.record(f"paths.registry={own}", "register=shared")
+    finally:
+        os.umask(before)
+    folder = own / "shared"
+    assert folder.stat().st_mode & 0o777 == 0o750
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o640}
+
+
+@pytest.mark.parametrize("strategy", ["full", "random_features", "lora"])
+def test_a_finished_run_becomes_an_entry_without_training(tlx, own: Path, monkeypatch, strategy: str) -> None:
+    merged = ["strategy.adapter.merge=true"] if strategy == "lora" else []
+    words = [f"paths.registry={own}", f"strategy={strategy}", *merged]
+    at_once = tlx.record(*words, "register=at_once")
+    (folder,) = (tlx.runs / "adhoc").glob("*/record.json")
+    shutil.rmtree(own / "at_once")
+    written = folder.stat().st_mtime_ns
+
+    def never(*_, **__):
+        raise AssertionError("it was trained again")
+
+    monkeypatch.setattr("tlx.train.run", never)
+    assert tlx.record(*words, "register=later")["identity"] == at_once["identity"]
+    assert folder.stat().st_mtime_ns == written and not list(folder.parent.glob("attempt-*"))
+    later, card = tensors(own / "later"), entries.read_card(own / "later")
+    assert card["run"] == at_once["identity"] and card["metrics"]["test/accuracy"] == at_once["metrics"]["test/accuracy"]
+    monkeypatch.undo()
+    tlx.record(*words, "register=at_once", "force=true")
+    again = tensors(own / "at_once")
+    assert later.keys() == again.keys() and all((later[n] == again[n]).all() for n in again)
+    assert entries.read_card(own / "at_once")["files"] == card["files"], "head and tokenizer, too"
+
+
+def test_a_run_that_kept_no_weights_is_trained_again_for_its_entry(tlx, own: Path) -> None:
+    words = [f"paths.registry={own}", "keep_checkpoints=none"]
+    tlx.record(*words)
+    outcome = tlx.train(*words, "register=later")
+    assert outcome.code == 0 and "kept no weights" in outcome.err and "later" in entries.names(own)
 
 
 def test_names(own: Path) -> None:
@@ -87,7 +171,7 @@ def test_an_entry_is_made_although_the_run_is_done(tlx, own: Path) -> None:
     first = tlx.record(place)
     again = tlx.record(place, "register=late")
     assert entries.read_card(entries.find(own, "late"))["run"] == first["identity"]
-    assert again["attempt"] == 2 and again["metrics"] == first["metrics"]
+    assert again["attempt"] == 1 and again["metrics"] == first["metrics"]
     assert tlx.record(place, "register=late")["attempt"] == 2, "now both are done"
 
 

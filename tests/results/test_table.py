@@ -156,6 +156,26 @@ def test_cells_that_look_the_same_show_their_fingerprints_or_hash(study) -> None
     assert [row["cell"] for row in table(study).rows] == ["one", "two"]
 
 
+def test_what_was_measured_splits_no_row_not_even_of_earlier_versions(study) -> None:
+    """One more metric made another identity there; the training is the same."""
+    more = {"dataset.metrics": ["accuracy", "auroc"], "trainer.eval_batch_size": 7, "measures": ["drift"]}
+    study.runs("scratch", [0.5, 0.5, 0.5])
+    study.runs("full", [0.7, 0.8])
+    study.run("full", 1, 0.8, config=more, metrics={"test/auroc": 0.9})
+    study.run("full", 2, 0.6, config=more, metrics={"test/auroc": 0.7})
+    study.run("full", 3, status="missing", config=more | {"dataset.metrics": ["auroc"]})
+    study.plan()
+    rows = named(table(study))
+    assert rows.keys() == {"scratch", "full"}
+    assert (rows["full"]["mean"], rows["full"]["n"], rows["full"]["missing"]) == (pytest.approx(0.7), 3, 1)
+    by_auroc = named(table(study, metrics="test/auroc"))["full"]
+    assert (by_auroc["mean"], by_auroc["n"]) == (pytest.approx(0.8), 2)
+    # What is trained still makes a row of its own, and so does what it is trained on.
+    study.run("full", 0, 0.9, config=more | {"optimizer.lr": 0.5})
+    study.run("full", 0, 0.9, config={"measures": ["recovery"]}, fingerprints={"data": "d1"})
+    assert len(table(study).rows) == 4
+
+
 def test_the_same_seed_twice_in_a_cell_is_refused(study) -> None:
     study.run("full", 0)
     study.run("full", 0, identity="another")

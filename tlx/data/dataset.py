@@ -1,9 +1,6 @@
 """A data set as its yaml describes it, and what a run gets from it: labelled parts and a DataSpec."""
 
 import hashlib
-import importlib.util
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +12,12 @@ import pandas as pd
 
 from tlx.data import fingerprint, tables, where
 from tlx.data.labels import label_text, read_labels
+from tlx.data.made import make_bundled
 from tlx.data.parts import OVERLAPS, UNTRAINED, Part, check_overlap, check_trained, describe
 from tlx.data.sampling import SAMPLERS
 from tlx.data.splits import carve, parse_size, take
 from tlx.data.table_files import check_encoding
 from tlx.errors import UserError, nearest, unknown
-from tlx.names import resolve
 
 MODALITIES = ("text", "image", "audio")
 TASKS = ("classification",)
@@ -277,24 +274,6 @@ class Dataset:
 
 def _hash(ids: list[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-
-
-def make_bundled(make: str, cache: Path) -> Path:
-    """The folder of a bundled set, made once per version of its source file, safe against two makers at once."""
-    function = resolve(make, "dataset.make")
-    source = importlib.util.find_spec(function.__module__)
-    assert source is not None and source.origin is not None
-    version = hashlib.sha256(Path(source.origin).read_bytes()).hexdigest()[:10]
-    folder = cache / "datasets" / f"{make.split('.')[-2]}-{version}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-        function(draft)
-        try:
-            draft.rename(folder)
-        except OSError:  # somebody else was faster; theirs is the same
-            shutil.rmtree(draft)
-    return folder
 
 
 def encode(part: Part, preprocessing: Any) -> list[Any]:

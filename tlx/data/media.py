@@ -1,6 +1,7 @@
 """Images and clips that tables hold: encoded bytes, or paths relative to the folder of the table."""
 
 import itertools
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,23 @@ def _is_path(value: Any, column: str, modality: str) -> bool:
 
 def references(file: Path, encoding: str | None = None) -> set[Path]:
     """Existing images and clips that a table names; where its first rows name none, the rest is not read."""
-    if file.suffix == ".npz" or not _named(read_table(file, LOOK, encoding), file.parent):
+    if file.suffix == ".npz":
         return set()
-    return _named(read_table(file, encoding=encoding), file.parent)
+    stat = file.stat()
+    state = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if not any(place.is_file() for place in _named(file, encoding, state, LOOK)):
+        return set()
+    return {place for place in _named(file, encoding, state, None) if place.is_file()}
 
 
-def _named(frame: pd.DataFrame, folder: Path) -> set[Path]:
+@lru_cache(maxsize=32)  # every run of a study asks this of the same tables
+def _named(file: Path, encoding: str | None, state: tuple[int, ...], rows: int | None) -> tuple[Path, ...]:
+    """The files, there or not, that the rows of a table name while it is in this state."""
+    frame = read_table(file, rows, encoding)
     found = set()
     for column, modality in itertools.product(frame.columns, ENDINGS):
         for value in frame[column]:
             name = _cell(value) if isinstance(value, dict) else value
-            if _is_path(name, str(column), modality) and (folder / name).is_file():
-                found.add(folder / name)
-    return found
+            if _is_path(name, str(column), modality):
+                found.add(file.parent / name)
+    return tuple(found)

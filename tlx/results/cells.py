@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from tlx.errors import UserError, unknown
-from tlx.identity import WITHOUT_EFFECT
+from tlx.identity import MEASURED, WITHOUT_EFFECT
 from tlx.results.collapse import why_collapsed
 from tlx.results.collect import Run
 from tlx.results.naming import comparable, differing, flatten, lookup, setting, under
@@ -128,6 +128,8 @@ class Cell:
 def cells(runs: Iterable[Run]) -> list[Cell]:
     """Group runs by their cell. Runs of which only a damaged record is known belong to none and are left out.
 
+    What is measured makes no other cell, though it did in records of earlier versions: see `_whatever_was_measured`.
+
     Raises:
         UserError: two runs of one cell have the same seed, so that they differ in something else.
     """
@@ -144,7 +146,75 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
                     f"two runs claim the same cell and the same seed {run.seed}: {other.folder} and {run.folder}. "
                     "They cannot be averaged; remove one of them or give their studies one by one."
                 )
-    return [Cell(id, tuple(group)) for id, group in groups.items()]
+    return _whatever_was_measured([Cell(id, tuple(group)) for id, group in groups.items()])
+
+
+def _whatever_was_measured(cells: list[Cell]) -> list[Cell]:
+    """The cells, of which those are one that differ in measures, metrics or evaluation batches alone.
+
+    Where both have a run of the same seed, the one that knows more metrics, or else the later one, stands for both; a
+    metric that only the other has is taken from it.
+    """
+
+    def asked(cell: Cell) -> tuple:
+        return tuple(comparable(cell.settings.get(key)) for key in MEASURED)
+
+    if len({asked(cell) for cell in cells}) < 2:
+        return cells
+    alike: dict[tuple, list[list[Cell]]] = defaultdict(list)
+    for cell in cells:
+        groups = alike[look(cell, CHOICES), _outside(cell)]
+        fitting = (g for g in groups if _agree(g[0], cell) and asked(cell) not in map(asked, g))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([cell])
+        else:
+            group.append(cell)
+    return [_one(group) for groups in alike.values() for group in groups]
+
+
+def _outside(cell: Cell) -> frozenset:
+    """The settings that make the cell, but for further seeds."""
+    return frozenset(
+        (name, comparable(value))
+        for name, value in flatten(cell.example.config).items()
+        if not under(name, WITHOUT_EFFECT) and not name.endswith("seed")
+    )
+
+
+def _agree(one: Cell, other: Cell) -> bool:
+    """Whether the fingerprints that both know are equal (a planned run has none), and the further seeds, too, if they
+    do not follow the run's.
+    """
+    names = {name for cell in (one, other) for name in cell.settings if name.endswith("seed") and name != "seed"}
+    values = [(one.settings.get(n), other.settings.get(n)) for n in names]
+    seeds = one.example.seed, other.example.seed
+    return all(
+        one.fingerprints[n] == other.fingerprints[n] for n in one.fingerprints.keys() & other.fingerprints.keys()
+    ) and all(a == b or (_is_seed(a, seeds[0]) and _is_seed(b, seeds[1])) for a, b in values)
+
+
+def _one(group: Sequence[Cell]) -> Cell:
+    by_seed: dict[Any, list[Run]] = defaultdict(list)
+    for run in (run for cell in group for run in cell.runs):
+        by_seed[comparable(run.seed)].append(run)
+    return Cell(group[0].id, tuple(map(_best_known, by_seed.values())))
+
+
+def _best_known(runs: list[Run]) -> Run:
+    """One run for several of the same training."""
+
+    def order(run: Run) -> tuple:
+        return run.status == "completed", len(run.record.get("metrics", {})), str(run.record.get("started", ""))
+
+    first, *others = sorted(runs, key=order, reverse=True)
+    for other in others:
+        if other.status == first.status == "completed":
+            both = {
+                key: {**other.record.get(key, {}), **first.record.get(key, {})} for key in ("metrics", "directions")
+            }
+            first = replace(first, record={**first.record, **both})
+    return first
 
 
 def seed_names(cells: Sequence[Cell]) -> set[str]:

@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,13 @@ from tlx.errors import RunFailed, UserError
 from tlx.instantiate import instantiate
 from tlx.registry.entries import PREFIX, entry_to_make
 from tlx.results.jsonfile import Damaged
+from tlx.results.later import complete
 from tlx.results.profile import already_finished
 from tlx.results.record import headline, read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
 from tlx.sweeps.estimate import Estimate
-from tlx.sweeps.folder import Busy
+from tlx.sweeps.folder import Busy, locked
 from tlx.sweeps.jobs import as_jobs
 from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
@@ -187,9 +190,33 @@ def prepare(
     composed = [run for run, reason in zip(composed, reasons, strict=True) if reason is None]
     runs = examine(compose, composed, study, options)
     write_study(runs)
+    complete_finished(runs)
     if finished := [run for run in runs if run.config["profile"] and run.finished and not run.config["force"]]:
         print(f"tlx: {already_finished(len(finished), len(runs))}", file=sys.stderr)
     return runs
+
+
+def complete_finished(runs: Sequence[Planned]) -> None:
+    """Of runs that are not done again: compute what is asked for and their predictions give, and say what is lacking.
+
+    What is measured is no part of the identity, so that a finished run may be asked for more than it was.
+    """
+    computed: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
+    for run in runs:
+        if run.completed and not run.config["force"]:
+            with suppress(Busy), locked(run.folder):
+                found, rest = complete(run.config, run.folder)
+                computed.update(found)
+                lacking.update(rest)
+    for name, number in computed.items():
+        print(f"tlx: {name} of {number} finished runs was computed from their predictions.", file=sys.stderr)
+    if lacking:
+        named = ", ".join(f"{name} ({number} runs)" for name, number in lacking.items())
+        print(
+            f"tlx: finished before they were asked for: {named}. That needs the training once more: force=true.",
+            file=sys.stderr,
+        )
 
 
 def examine(

@@ -34,6 +34,15 @@ class Planned:
     def finished(self) -> bool:
         """Whether its folder holds a completed record, and the registry the entry that the run is to make.
 
+        Raises:
+            UserError: as `completed`.
+        """
+        return self.completed and self._registered
+
+    @property
+    def completed(self) -> bool:
+        """Whether its folder holds a completed record.
+
         A damaged record is none: the run is done again.
 
         Raises:
@@ -49,7 +58,7 @@ class Planned:
             raise UserError(
                 f"the folder {self.folder} belongs to another run ({record['identity'][:10]}): move it away."
             )
-        return record["status"] == "completed" and self._registered
+        return record["status"] == "completed"
 
     @property
     def _registered(self) -> bool:

@@ -166,8 +166,24 @@ def do(run: Planned, callbacks: Sequence["L.Callback"] = ()) -> None:
 
 
 def _settled(run: Planned) -> bool:
-    """Whether somebody finished the run, or failed to, since it was planned."""
-    return (run.finished and not run.config["force"]) or _failed_elsewhere(run)
+    """Whether nothing is left to train: somebody finished the run, or failed to, since it was planned.
+
+    Of a run that was finished before it was asked for a registry entry, this makes the entry of the weights it kept.
+    """
+    if run.config["force"]:
+        return _failed_elsewhere(run)
+    return run.finished or _registered_now(run) or _failed_elsewhere(run)
+
+
+def _registered_now(run: Planned) -> bool:
+    if not run.completed:
+        return False
+    from tlx.registry.from_run import register_kept
+
+    if register_kept(run.config, run.folder) is not None:
+        return True
+    print(f"tlx: {run.folder.name} kept no weights, so that register= trains it again.", file=sys.stderr, flush=True)
+    return False
 
 
 def _failed_elsewhere(run: Planned) -> bool:
