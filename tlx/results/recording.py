@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tlx.module import TransferModule
     from tlx.tasks.classification import ClassificationMeter
 
-PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "timm", "peft", "numpy", "scikit-learn")
+PACKAGES = ("torch", "lightning", "transformers", "timm", "peft", "numpy", "scikit-learn")
 
 
 class Recording:
