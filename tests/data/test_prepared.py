@@ -375,3 +375,21 @@ def test_a_run_is_the_same_with_and_without(tlx, tmp_path: Path, monkeypatch: py
     assert cold["metrics"] == warm["metrics"] == direct["metrics"]
     assert cold["identity"] == warm["identity"] == direct["identity"]
     assert cold["checkpoint"] == warm["checkpoint"] == direct["checkpoint"]
+
+
+def test_files_that_are_replaced_while_they_are_encoded_leave_no_store(tmp_path: Path) -> None:
+    """What the store would be found by is the hash of the files as they were before."""
+    names = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, name in enumerate(names):
+        name.write_bytes(png(seed))
+
+    class Replacing(Counting):
+        def encode(self, raw: Any) -> torch.Tensor:
+            if self.count == 20:  # past those from whose size that of all is estimated
+                names[2].write_bytes(png(9))
+            return super().encode(raw)
+
+    inputs = [str(name) for name in names] * 5
+    found = prepare(config(tmp_path / "cache"), part(inputs), Replacing(), "train")
+    assert entries(tmp_path / "cache") == []
+    assert torch.equal(found[2], Counting().encode(str(names[2])))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tlx.cache.entries import limit_of, make_room, making, prepared_folder, remove_drafts
+from tlx.cache.entries import limit_of, make_room, making, prepared_folder, remove, remove_drafts
 from tlx.data.contents import feed
 from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
@@ -97,12 +97,17 @@ def _store(config: dict[str, Any], part: Part, preprocessing: Any, name: str) ->
             return None
         about = {"part": name, "examples": len(part), "modality": modality}
         try:
-            return Encoded(write(root, key, _encoding(part, preprocessing), about))
+            made = Encoded(write(root, key, _encoding(part, preprocessing), about))
         except BaseException as error:
             remove_drafts(root, [key])
             if isinstance(error, Unfit) or (isinstance(error, OSError) and out_of_space(error)):
                 return None
             raise
+        files = modality != "text" and any(isinstance(raw, str) for raw in part.inputs)
+        if files and _key(part, preprocessing, modality, cache / "fingerprints.json") != key:  # replaced meanwhile
+            remove(root / key)
+            return None
+        return made
 
 
 def _opened(folder: Path) -> Encoded | None:
