@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
+from tlx.masking import unmasked
 from tlx.results.record import read_record
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def load_model(folder: str | Path, config: dict[str, Any] | None = None) -> "Tra
     record = read_record(folder)
     if record is None or record["status"] != "completed":
         raise UserError(f"{folder} holds no completed run: {'no record' if record is None else record['status']}.")
-    config = config or record["config"]
+    config = config or unmasked(record["config"])
     if not (folder / "best.safetensors").is_file():
         raise UserError(
             f"{folder} kept no weights (keep_checkpoints={config.get('keep_checkpoints')}): run it again with "
