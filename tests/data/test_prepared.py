@@ -157,7 +157,7 @@ def data(train: int, pool: int, seed: int = 0) -> Data:
     whole = part([png(i) for i in range(pool)])
     rows = np.sort(np.random.default_rng(seed).permutation(pool)[:train])
     spec = DataSpec("image", "classification", ("a",), {}, "", {})
-    return Data(spec, whole.take(rows), whole.take(rows[:1]), whole.take(rows[:1]), whole, rows)
+    return Data(spec, whole.take(rows), whole.take(rows[:1]), whole.take(rows[:1]), whole, rows, {})
 
 
 def test_subsets_of_one_pool_share_one_store(tmp_path: Path, preprocessing: Counting) -> None:
@@ -208,7 +208,7 @@ def test_an_undecodable_example_is_named_where_it_is_needed(tmp_path: Path, prep
         with pytest.raises(UserError, match=rf"example train/{spoiled}: the image cannot be decoded"):
             prepare_train(config(tmp_path), run, preprocessing)
     without = np.setdiff1d(np.arange(40), [spoiled])
-    others = Data(run.spec, run.train_pool.take(without), run.validation, run.test, run.train_pool, without)
+    others = Data(run.spec, run.train_pool.take(without), run.validation, run.test, run.train_pool, without, {})
     found = prepare_train(config(tmp_path), others, preprocessing)
     assert isinstance(found, Encoded), "what a run does not use does not stop it"
     assert torch.equal(found[-1], encode(others.train, preprocessing)[-1])
