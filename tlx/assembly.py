@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tlx.data.cuts import describe_cuts
 from tlx.data.dataset import Data, Dataset
 from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
 from tlx.data.prepared import prepare_part
@@ -61,6 +62,7 @@ def make_loaders(
 
     A run on several devices shares out its training batches, and, as `selection`, those of the validation during the
     training; `validation` and `test` are whole. Encoded examples that a run `beside` it has, too, are its own.
+    How many examples were cut is added to what the data says of itself.
     """
     dataset: Dataset = data_set(config["dataset"])
     preprocessing, options = module.backbone.preprocessing, config["trainer"]
@@ -72,6 +74,8 @@ def make_loaders(
         else:
             encoded = prepare_part(config, data, name, preprocessing)
             examples[name] = Examples(encoded, part.labels, preprocessing, augmentation, config["seed"])
+    if cut := describe_cuts({name: part.examples for name, part in examples.items()}, preprocessing):
+        data.about["cut"] = cut
     buckets = dataset.sampler == "length_buckets"
     world, workers, size = options["devices"], options["workers"] or 0, options["eval_batch_size"]
     several = choose_workers(options["workers"], examples["train"], config["model"]["modality"])

@@ -56,22 +56,23 @@ def _batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     st.randoms(use_true_random=False),
 )
 def test_what_was_written_comes_back(tmp_path: Path, examples: list[Any], holes: set[int], rng: Any) -> None:
-    rows: list[tuple[Any, int]] = [(example, rng.randrange(100)) for example in examples]
+    rows: list[tuple[Any, int, int]] = [(example, rng.randrange(100), rng.randrange(-1, 2)) for example in examples]
     for hole in sorted(holes):
-        rows.insert(hole, (None, 0))
+        rows.insert(hole, (None, 0, -1))
     store = Encoded(write(tmp_path, "a", rows, ABOUT))
     assert len(store) == len(rows)
-    assert store.lengths.tolist() == [-1 if example is None else length for example, length in rows]
+    assert store.lengths.tolist() == [-1 if example is None else length for example, length, _ in rows]
     order = rng.sample(range(len(rows)), len(rows))
     taken = store.take(np.array(order))
     for read, expected in ((store, rows), (taken, [rows[i] for i in order])):
         for same in (read, pickle.loads(pickle.dumps(read))):
-            assert all(alike(e, found) for (e, _), found in zip(expected, same, strict=True))
-            assert list(same.digests) == [digest_of(example) for example, _ in expected]
+            assert all(alike(e, found) for (e, *_), found in zip(expected, same, strict=True))
+            assert list(same.digests) == [digest_of(example) for example, *_ in expected]
+            assert same.cut.tolist() == [cut for *_, cut in expected]
 
 
 def test_items_are_the_readers_own_and_end_where_the_rows_do(tmp_path: Path) -> None:
-    store = Encoded(write(tmp_path, "a", [(torch.arange(4.0), 4), (torch.ones(2), 2)], ABOUT))
+    store = Encoded(write(tmp_path, "a", [(torch.arange(4.0), 4, 0), (torch.ones(2), 2, 1)], ABOUT))
     store[0].add_(100)
     assert store[0].tolist() == [0, 1, 2, 3] and [len(e) for e in store] == [4, 2]
     with pytest.raises(IndexError):
@@ -98,13 +99,13 @@ def test_items_are_the_readers_own_and_end_where_the_rows_do(tmp_path: Path) -> 
 )
 def test_what_would_not_come_back_as_it_was_is_refused(tmp_path: Path, examples: list[Any]) -> None:
     with pytest.raises(Unfit):
-        write(tmp_path, "a", [(example, 1) for example in examples], ABOUT)
+        write(tmp_path, "a", [(example, 1, 0) for example in examples], ABOUT)
     assert Encoded.open(tmp_path / "a") is None
 
 
 def test_a_reader_goes_on_after_its_store_was_removed(tmp_path: Path) -> None:
     store = Encoded(
-        write(prepared_folder(tmp_path), "a", [(torch.full((5000,), float(i)), 1) for i in range(9)], ABOUT)
+        write(prepared_folder(tmp_path), "a", [(torch.full((5000,), float(i)), 1, 0) for i in range(9)], ABOUT)
     )
     (entry,) = entries(tmp_path)
     assert entry.about["modality"] == "audio" and entry.about["seconds"] > 0 and entry.bytes > 9 * 20_000
@@ -121,7 +122,7 @@ encoded.BATCH = 8
 root = Path(sys.argv[1])
 def examples():
     for i in range(5):
-        yield torch.ones(8), 8
+        yield torch.ones(8), 8, 0
         if i == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
 with making(root, "a"):
@@ -137,6 +138,6 @@ def test_a_killed_writer_leaves_nothing_that_is_read_or_waited_for(tmp_path: Pat
     assert done.returncode == -9, done.stderr
     assert Encoded.open(root / "a") is None and entries(tmp_path) == []
     with making(root, "a"):
-        store = Encoded(write(root, "a", [(torch.ones(2), 2)], ABOUT))
+        store = Encoded(write(root, "a", [(torch.ones(2), 2, 0)], ABOUT))
     assert torch.equal(store[0], torch.ones(2))
     assert [entry.folder.name for entry in entries(tmp_path)] == ["a"]

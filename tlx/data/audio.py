@@ -96,6 +96,11 @@ class AudioPreprocessing:
         clip, most = _resampled(clip, rate, self.sample_rate), int(self.max_seconds * self.sample_rate)
         return clip[:most].contiguous(), len(clip) > most
 
+    @property
+    def limit(self) -> str:
+        """Where longer examples are cut, in words."""
+        return f"{self.max_seconds:g} seconds (model.max_seconds)"
+
     def length(self, example: Tensor) -> int:
         """Number of samples."""
         return len(example)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tlx.data import fingerprint, tables, where
+from tlx.data.cuts import Listed, encode_one
 from tlx.data.labels import label_text, read_labels
 from tlx.data.made import make_bundled
 from tlx.data.parts import OVERLAPS, UNTRAINED, Part, check_overlap, check_trained, describe
@@ -276,16 +277,16 @@ def _hash(ids: list[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
-def encode(part: Part, preprocessing: Any) -> list[Any]:
+def encode(part: Part, preprocessing: Any) -> Listed:
     """All inputs of a part, encoded; an input that cannot be decoded is named by its example id."""
     examples = []
     with one_thread():
         for raw, name in zip(part.inputs, part.ids, strict=True):
             try:
-                examples.append(preprocessing.encode(raw))
+                examples.append(encode_one(preprocessing, raw))
             except UserError as error:
                 raise UserError(f"example {name}: {error}") from error
-    return examples
+    return Listed([example for example, _ in examples], [cut for _, cut in examples])
 
 
 @contextmanager

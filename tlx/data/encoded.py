@@ -1,8 +1,8 @@
 """Encoded examples on disk: one Arrow file, written once as a whole, then memory-mapped and read one by one.
 
-A row is an example: its values, flat, and for tensors its shape. Its `length` (what `Preprocessing.length` says of it)
-and its `digest` (the hash of its content) are kept beside them, so that neither needs the values. A row of length -1
-holds nothing: what should be there could not be decoded.
+A row is an example: its values, flat, and for tensors its shape. Its `length` (what `Preprocessing.length` says of it),
+its `digest` (the hash of its content) and whether it was `cut` are kept beside them, so that none needs the values. A
+row of length -1 holds nothing: what should be there could not be decoded.
 """
 
 import copy
@@ -23,7 +23,7 @@ from tlx.cache.entries import describe, new_draft, put_in_place, verified
 from tlx.data.contents import digest_of
 
 FILE = "examples.arrow"
-OURS = ("values", "shape", "length", "digest")  # columns that no dict's key may be called
+OURS = ("values", "shape", "length", "digest", "cut")  # columns that no dict's key may be called
 ROW = 100  # bytes, about, of shape, length, digest and offsets of an example
 BATCH = 16 * 10**6  # bytes of values written at once: all that a writer holds in memory
 DTYPES = {
@@ -55,11 +55,12 @@ class Encoded(Sequence):
         self.about: dict[str, Any] = meta["about"]
         with pa.memory_map(str(folder / FILE)) as source, pa.ipc.open_file(source) as file:
             batches = [file.get_batch(i) for i in range(file.num_record_batches)]
-            names = [name for name in file.schema.names if name not in ("length", "digest")]
+            names = [name for name in file.schema.names if name not in ("length", "digest", "cut")]
         self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
         self._lists = [{name: _views(batch.column(name)) for name in names} for batch in batches]
         self._digests = [batch.column("digest") for batch in batches]
         self._all_lengths = np.concatenate([batch.column("length").to_numpy() for batch in batches])
+        self._all_cut = np.concatenate([batch.column("cut").to_numpy() for batch in batches])
         self.rows = np.arange(self._starts[-1]) if rows is None else rows
 
     @classmethod
@@ -79,6 +80,11 @@ class Encoded(Sequence):
     @property
     def lengths(self) -> np.ndarray:
         return self._all_lengths[self.rows]
+
+    @property
+    def cut(self) -> np.ndarray:
+        """(n,) int8: see `tlx.data.cuts`."""
+        return self._all_cut[self.rows]
 
     @property
     def digests(self) -> Iterable[bytes]:
@@ -133,11 +139,11 @@ def size_of(example: Any) -> int:
     return example.nbytes if isinstance(example, Tensor) else 4 * sum(map(len, example.values()))
 
 
-def write(root: Path, key: str, examples: Iterable[tuple[Any, int]], about: dict[str, Any]) -> Path:
+def write(root: Path, key: str, examples: Iterable[tuple[Any, int, int]], about: dict[str, Any]) -> Path:
     """Write the store `key` in the folder `root`, within `tlx.cache.entries.making`; returns its folder.
 
-    examples: (example, length) each; the example None where it could not be decoded. `about` gets the `seconds` that
-    they took.
+    examples: (example, length, cut) each; the example None where it could not be decoded. `about` gets the `seconds`
+    that they took.
 
     Raises:
         Unfit: examples of different kinds, or of one that cannot be kept.
@@ -148,8 +154,8 @@ def write(root: Path, key: str, examples: Iterable[tuple[Any, int]], about: dict
     batch = _Batch()
     with (draft / FILE).open("xb") as file:
         writer = None
-        for example, length in examples:
-            batch.add(example, length)
+        for example, length, cut in examples:
+            batch.add(example, length, cut)
             if batch.bytes >= BATCH:
                 writer = writer or pa.ipc.new_file(file, batch.schema)
                 writer.write_batch(batch.flush())
@@ -174,6 +180,7 @@ class _Batch:
         self.values: dict[str, list[np.ndarray]] = {name: [] for name in self.kinds}
         self.shapes: list[tuple[int, ...]] = []
         self.lengths: list[int] = []
+        self.cut: list[int] = []
         self.digests: list[bytes] = []
         self.bytes = 0
 
@@ -183,9 +190,9 @@ class _Batch:
             raise Unfit("no example could be decoded")
         columns = {name: pa.large_list(kind) for name, kind in self.kinds.items()}
         shape = {"shape": pa.large_list(pa.int64())} if "values" in self.kinds else {}
-        return pa.schema(columns | shape | {"length": pa.int64(), "digest": pa.binary(32)})
+        return pa.schema(columns | shape | {"length": pa.int64(), "digest": pa.binary(32), "cut": pa.int8()})
 
-    def add(self, example: Any, length: int) -> None:
+    def add(self, example: Any, length: int, cut: int) -> None:
         """Raises Unfit for an example that is not like the first."""
         if example is None:
             flat: dict[str, np.ndarray] = {}
@@ -211,6 +218,7 @@ class _Batch:
             self.values[name].append(flat.get(name, np.empty(0, kind.to_pandas_dtype())))
         self.shapes.append(tuple(example.shape) if isinstance(example, Tensor) else ())
         self.lengths.append(-1 if example is None else length)
+        self.cut.append(cut)
         self.digests.append(digest_of(example))
         self.bytes += sum(a.nbytes for a in flat.values())
 
@@ -221,6 +229,7 @@ class _Batch:
         if "values" in self.kinds:
             columns.append(_lists([np.array(s, dtype=np.int64) for s in self.shapes], pa.int64()))
         columns += [pa.array(self.lengths, pa.int64()), pa.array(self.digests, pa.binary(32))]
+        columns += [pa.array(self.cut, pa.int8())]
         self._clear()
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from tlx.cache.entries import limit_of, make_room, making, prepared_folder, remove, remove_drafts
 from tlx.data.contents import feed
+from tlx.data.cuts import UNKNOWN, encode_one
 from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
 from tlx.data.fingerprint import file_hashes
@@ -29,7 +30,7 @@ LEAST = {"text": 2 * 10**6, "image": 2 * 10**5, "audio": 10**6}
 # Of a training pool this share or more: the whole pool is encoded, for all seeds' subsets. Of less: the subset alone.
 SHARE = 1 / 4
 LOOKED_AT = 8  # examples from whose size that of all is estimated
-FORMAT = 1  # to be raised when the files are written in another way
+FORMAT = 2  # to be raised when the files are written in another way
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "torchvision", "pillow", "timm", "tokenizers", "transformers")
 
 
@@ -118,22 +119,22 @@ def _opened(folder: Path) -> Encoded | None:
     return store
 
 
-def _encoding(part: Part, preprocessing: Any) -> Iterator[tuple[Any, int]]:
-    """Each example with its length; None for one that cannot be decoded."""
+def _encoding(part: Part, preprocessing: Any) -> Iterator[tuple[Any, int, int]]:
+    """Each example with its length and whether it was cut; None for one that cannot be decoded."""
     with one_thread():
         for raw in part.inputs:
             try:
-                example = preprocessing.encode(raw)
+                example, cut = encode_one(preprocessing, raw)
             except UserError:
-                yield None, 0
+                yield None, 0, UNKNOWN
             else:
-                yield example, preprocessing.length(example)
+                yield example, preprocessing.length(example), cut
 
 
 def _estimate(part: Part, preprocessing: Any) -> int:
     """Bytes of all examples, by some from the first to the last; 0 for such as cannot be kept."""
     some = part.take(np.unique(np.linspace(0, len(part) - 1, LOOKED_AT).astype(int)))
-    examples = [example for example, _ in _encoding(some, preprocessing) if example is not None]
+    examples = [example for example, *_ in _encoding(some, preprocessing) if example is not None]
     if not examples or not all(map(fits, examples)):
         return 0
     return sum(map(size_of, examples)) * len(part) // len(examples)

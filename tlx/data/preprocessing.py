@@ -11,7 +11,7 @@ class Preprocessing(Protocol):
     """The preprocessing that a checkpoint expects.
 
     `encode` is deterministic and done once per example; `augment` is random and done at each visit of a training
-    example; `collate` pads and stacks.
+    example; `collate` pads and stacks. One that cuts long examples may say so: see `tlx.data.cuts`.
     """
 
     def key(self) -> str:

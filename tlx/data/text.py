@@ -77,6 +77,10 @@ class TextPreprocessing:
         Raises:
             UserError: not a text (None, NaN, a number).
         """
+        return self.encode_and_tell(raw)[0]
+
+    def encode_and_tell(self, raw: Any) -> tuple[Encoded, bool]:
+        """`encode`, and whether the text has more than `max_length` tokens."""
         texts = list(raw) if isinstance(raw, (tuple, list)) else [raw]
         if len(texts) not in (1, 2) or not all(isinstance(t, str) for t in texts):
             bad = next((t for t in texts if not isinstance(t, str)), texts)
@@ -91,8 +95,13 @@ class TextPreprocessing:
         found = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_attention_mask=False)
         example = {name: list(found[name]) for name in ("input_ids", "token_type_ids") if name in found}
         if not example["input_ids"]:
-            return {name: [self.pad_id if name == "input_ids" else 0] for name in example}
-        return example
+            return {name: [self.pad_id if name == "input_ids" else 0] for name in example}, False
+        return example, bool(found.encodings[0].overflowing)
+
+    @property
+    def limit(self) -> str:
+        """Where longer examples are cut, in words."""
+        return f"{self.max_length} tokens (model.max_length)"
 
     def length(self, example: Encoded) -> int:
         """Number of tokens."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 5  # names in one sentence
+MANY_CUT = 0.1  # of a part's examples: fewer are only counted in the record
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def remarks(about: Mapping[str, Any], size: Any = None) -> list[Remark]:
             "not of new ones."
         )
         said.append(Remark(f"groups/{role}", count, sentence))
+    cut = about.get("cut", {})
+    for role, entry in cut.items():
+        if role != "limit" and entry["examples"] > MANY_CUT * entry["of"]:
+            sentence = (
+                f"{entry['examples']} of {entry['of']} {role} examples are longer than {cut['limit']}: what comes "
+                "after that was cut off."
+            )
+            said.append(Remark(f"cut/{role}", entry["examples"], sentence))
     return said
 
 

@@ -27,23 +27,26 @@ def check_runs(runs: Sequence[Planned]) -> None:
     Raises:
         UserError: the first impossible run; nothing was started.
     """
+    from tlx.data.cuts import describe_cuts
     from tlx.data.dataset import Dataset
     from tlx.data.prepared import prepare_train
 
     checked: dict[str, Any] = {}
     decoded: set[str] = set()
     said: dict[str, list[list[Remark]]] = {}
+    cuts: dict[str, dict[str, Any]] = {}  # of each combination: see tlx.data.cuts
     for run in runs:
         config, first = run.config, _key(_deciding(run.config))
         known = first in checked
         if not known:
             checked[first], about = check_run(config)
+            cuts[first] = about.get("cut", {})
         draw = _key([config["dataset"], _subset_seed(config), checked[first].key()])
         if known and draw not in decoded:
             dataset: Dataset = instantiate(config["dataset"], "dataset")
             data = dataset.load(config["seed"], Path(config["paths"]["cache"]))
-            prepare_train(config, data, checked[first])
-            about = data.about
+            train = {"train": prepare_train(config, data, checked[first])}
+            about = data.about | {"cut": cuts[first] | describe_cuts(train, checked[first])}
         if draw not in decoded:
             of_it = said.setdefault(config["run"]["choices"]["dataset"], [])
             of_it.append(remarks(about, config["dataset"].get("train_size")))
