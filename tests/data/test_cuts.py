@@ -78,7 +78,8 @@ def test_many_are_a_warning_and_few_are_counted() -> None:
 
 def test_a_run_says_how_many_of_its_examples_were_cut(tlx, write_texts) -> None:
     rows = [(f"a {'good' if i % 2 else 'bad'} film" + " that goes on" * (i % 4) * 3, "pn"[i % 2]) for i in range(20)]
-    folder = write_texts("long", train=rows)
+    short = [(f"a {'good' if i % 2 else 'bad'} film that goes", "pn"[i % 2]) for i in range(20)]
+    folder = write_texts("long", train=rows, validation=short, test=short)
     words = [
         *("model=tiny_text", "model.path=null", "strategy=scratch", "dataset=local_text", f"dataset.path={folder}"),
         *("dataset.train_size=null", "model.max_length=16", "model.tokenizer.vocab_size=400", "trainer.threads=1"),

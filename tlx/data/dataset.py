@@ -186,6 +186,7 @@ class Dataset:
             encoding=self.encoding,
             texts=[column for column in [*texts, *further] if column],
         )
+        skipped = {role: frame.attrs["skipped"] for role, frame in frames.items() if "skipped" in frame.attrs}
         frames = {role: self._kept(frame, role) for role, frame in frames.items()}
         for role, frame in frames.items():
             if frame.empty:
@@ -232,6 +233,7 @@ class Dataset:
         used = {"train": train, "validation": validation, "test": test}
         shared = overlap.counts(used, {"train": chosen, "validation": seen})
         about = describe(used, pool, names, unlabelled, untrained, shared, self.groups)
+        about |= {"skipped": skipped} if skipped else {}
         hashes = {role: _hash(part.ids) for role, part in used.items()}
         whole = _hash([*train.ids, "", *validation.ids, "", *test.ids])
         sizes = {role: len(part) for role, part in used.items()}

@@ -10,9 +10,20 @@ import pandas as pd
 from tlx.data.table_files import read_table
 from tlx.errors import UserError
 
+# Of all formats that Pillow and libsndfile read by themselves: the first are those that people should write.
 ENDINGS = {
-    "image": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
-    "audio": (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"),
+    "image": (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff", ".apng", ".mpo"),
+        *(".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+        *(".tga", ".icb", ".vda", ".vst", ".qoi", ".pcx", ".dcx", ".dds", ".psd", ".ico", ".cur", ".icns", ".sgi"),
+        *(".rgb", ".rgba", ".bw", ".ras", ".xbm", ".xpm", ".im", ".msp", ".fli", ".flc", ".fit", ".fits", ".blp"),
+        *(".ftc", ".ftu", ".gbr", ".pcd", ".pxr"),
+    ),
+    "audio": (
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".wave", ".w64", ".rf64"),
+        *(".au", ".snd", ".caf", ".voc", ".sph", ".nist", ".sf", ".ircam", ".avr", ".iff", ".8svx", ".svx", ".paf"),
+        *(".pvf", ".htk", ".sds", ".sd2", ".xi", ".wve"),
+    ),
 }
 LOOK = 100  # rows looked at to tell whether a table names files
 
@@ -29,7 +40,7 @@ def unpack(frame: pd.DataFrame, modality: str, folder: Path) -> pd.DataFrame:
         else:
             continue
         absolute = [str(folder / v) if isinstance(v, str) else v for v in cells]
-        missing = [v for v in absolute if isinstance(v, str) and not Path(v).is_file()]
+        missing = [v for v in absolute if isinstance(v, str) and not is_file(Path(v))]
         # A column such as `source_path` may only say where an image once came from; then no such file exists.
         if missing and (column == modality or len(missing) < sum(isinstance(v, str) for v in absolute)):
             raise UserError(
@@ -56,9 +67,17 @@ def references(file: Path, encoding: str | None = None) -> set[Path]:
         return set()
     stat = file.stat()
     state = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    if not any(place.is_file() for place in _named(file, encoding, state, LOOK)):
+    if not any(is_file(place) for place in _named(file, encoding, state, LOOK)):
         return set()
-    return {place for place in _named(file, encoding, state, None) if place.is_file()}
+    return {place for place in _named(file, encoding, state, None) if is_file(place)}
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that no file can have, such as a long sentence."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @lru_cache(maxsize=32)  # every run of a study asks this of the same tables

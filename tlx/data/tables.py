@@ -1,6 +1,5 @@
 """Data sets in standard formats as tables: one DataFrame per split, inputs still encoded (text, bytes, file paths)."""
 
-import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from tlx.data import media, table_files
-from tlx.data.fingerprint import visible_files
+from tlx.data.class_folders import Classes, find_classes, read_classes
 from tlx.data.hub import hub_name, read_hub
 from tlx.errors import UserError, nearest, unknown
 
@@ -35,7 +34,7 @@ def read_tables(
         a table file, or a folder of them: NAME.parquet|csv|tsv|jsonl|npz, NAME-00000-of-00002.parquet, NAME/*.parquet
         (in the sub-folder `subset` or data/, where there is one, as in a downloaded hub data set);
         a folder of images or clips, CLASS/FILE or SPLIT/CLASS/FILE, giving the columns `image` (or `audio`) and
-        `label`.
+        `label` (see `class_folders`).
     `splits` maps each role to its name in the data, or to None where the data has no such split. In tables, file paths
     are made absolute (they are relative to the table's folder), and hub-style {"bytes", "path"} cells are unpacked.
     `encoding` and `texts` (columns of csv files that stay as they are written) are explained in `table_files`.
@@ -47,12 +46,12 @@ def read_tables(
         frames = read_hub(name, splits, revision, subset)
         frames = {role: media.unpack(frame, modality, Path()) for role, frame in frames.items()}
     else:
-        root, groups, tabular = _layout(path, subset)
+        root, groups, classes = _layout(path, subset)
         chosen = choose_splits(list(groups), splits, str(root))
         frames = {
             role: _read_group(groups[name], modality, encoding, texts)
-            if tabular
-            else _read_media_group(groups[name], modality)
+            if classes is None
+            else read_classes(classes[name], modality)
             for role, name in chosen.items()
         }
     for role, frame in frames.items():
@@ -93,23 +92,23 @@ def data_files(
     encoding: str | None = None,
 ) -> tuple[Path, list[Path]]:
     """The folder of a local data set, and all files that its content depends on, with those that tables refer to."""
-    root, groups, tabular = _layout(path, subset)
+    root, groups, classes = _layout(path, subset)
     if splits is not None:
         chosen = choose_splits(list(groups), splits, str(root)).values()
         groups = {name: files for name, files in groups.items() if name in chosen}
     files = [file for group in groups.values() for file in group]
-    if tabular:
+    if classes is None:
         files += sorted({reference for file in files for reference in media.references(file, encoding)} - set(files))
     return root, files
 
 
-def _layout(path: str, subset: str | None) -> tuple[Path, Groups, bool]:
-    """The folder, its files by split (or whatever they are named after), and whether they are tables."""
+def _layout(path: str, subset: str | None) -> tuple[Path, Groups, dict[str, Classes] | None]:
+    """The folder, its readable files by split (or whatever they are named after), and, if no tables, by class."""
     root = Path(path).expanduser().absolute()
     if root.is_file():
         if root.suffix not in table_files.ENDINGS:
             raise UserError(f"{root} is no table: known endings are {', '.join(table_files.ENDINGS)}.")
-        return root.parent, {"all": [root]}, True
+        return root.parent, {"all": [root]}, None
     if not root.is_dir():
         near = nearest(root.name, [f.name for f in root.parent.iterdir()]) if root.parent.is_dir() else None
         raise UserError(f"no such file or folder: {root}." + (f" Did you mean {root.parent / near}?" if near else ""))
@@ -120,8 +119,14 @@ def _layout(path: str, subset: str | None) -> tuple[Path, Groups, bool]:
         root = root / "data"
         groups = _table_groups(root)
     if groups:
-        return root, groups, True
-    return root, _media_groups(root), False
+        return root, groups, None
+    classes = find_classes(root)
+    if not classes:
+        raise UserError(
+            f"nothing readable in {root}: needed are tables ({', '.join(table_files.ENDINGS)}) named after their "
+            "split, or folders of images or clips, CLASS/FILE or SPLIT/CLASS/FILE."
+        )
+    return root, {split: [f for c in of_it.values() for f in c.readable] for split, of_it in classes.items()}, classes
 
 
 def _table_groups(root: Path) -> Groups:
@@ -142,32 +147,6 @@ def _table_groups(root: Path) -> Groups:
             raise UserError(f"{root} has two sources for '{name}': {same[0].name} and {file.name}. Remove one of them.")
         same += found
     return groups
-
-
-def _media_groups(root: Path) -> Groups:
-    """Images or clips below `root`, by split (SPLIT/CLASS/FILE), or all under "all" (CLASS/FILE)."""
-    endings = [ending for known in media.ENDINGS.values() for ending in known]
-    files = [f for f in visible_files(root) if f.suffix.lower() in endings]
-    if not files:
-        raise UserError(
-            f"nothing readable in {root}: needed are tables ({', '.join(table_files.ENDINGS)}) named after their "
-            "split, or folders of images or clips, CLASS/FILE or SPLIT/CLASS/FILE."
-        )
-    depths = {len(f.relative_to(root).parts): f for f in files}
-    if set(depths) == {2}:
-        return {"all": files}
-    if set(depths) == {3}:
-        return {n: list(g) for n, g in itertools.groupby(files, key=lambda f: f.relative_to(root).parts[0])}
-    shown = " and ".join(str(f.relative_to(root)) for f in list(depths.values())[:2])
-    raise UserError(f"in {root} every file must lie at CLASS/FILE, or every file at SPLIT/CLASS/FILE; found {shown}.")
-
-
-def _read_media_group(files: Sequence[Path], modality: str) -> pd.DataFrame:
-    known = media.ENDINGS.get(modality, ())
-    kept = [f for f in files if f.suffix.lower() in known]
-    if not kept:
-        raise UserError(f"no {modality} file in {files[0].parent.parent}: it holds files like {files[0].name}.")
-    return pd.DataFrame({modality: [str(f) for f in kept], "label": [f.parent.name for f in kept]})
 
 
 def _read_group(files: Sequence[Path], modality: str, encoding: str | None, texts: Collection[str]) -> pd.DataFrame:

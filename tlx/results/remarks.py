@@ -60,6 +60,13 @@ def remarks(about: Mapping[str, Any], size: Any = None) -> list[Remark]:
             "not of new ones."
         )
         said.append(Remark(f"groups/{role}", count, sentence))
+    for role, entry in about.get("skipped", {}).items():
+        endings = ", ".join(f"{ending}: {count}" for ending, count in list(entry["endings"].items())[:SHOWN])
+        sentence = (
+            f"{entry['files']} files {'' if role == 'all' else f'of {role} '}were passed over, such as "
+            f"{entry['first']}: their endings are not of this modality ({endings})."
+        )
+        said.append(Remark(f"skipped/{role}", entry["files"], sentence))
     cut = about.get("cut", {})
     for role, entry in cut.items():
         if role != "limit" and entry["examples"] > MANY_CUT * entry["of"]:
