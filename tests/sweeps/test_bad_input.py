@@ -114,7 +114,7 @@ def test_unknown_names(tlx, words: str, parts: list[str]) -> None:
         ("--config-dri=x", "tlx train --help"),
         ("seed=0,1", "tlx train -m"),
         ("strategy=full,scratch", "tlx train -m"),
-        ("experiment=letters_to_digits", "name 40 runs"),
+        ("experiment=letters_to_digits", "name 50 runs"),
         ("-m seed=0,1 strategy=full,scrach", "'scratch'"),
         ("-m seed=0,1 optimizer.lr=1e-3,-1", "optimizer.lr=-1"),
         ("-m dataset.train_size=2_per_class,900_per_class", "900_per_class"),

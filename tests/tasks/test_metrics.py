@@ -171,3 +171,9 @@ def test_directions_of_a_record() -> None:
 def test_a_rank_is_higher_the_better() -> None:
     assert rank(0.9, "higher") > rank(0.1, "higher") > rank(math.nan, "higher")
     assert rank(0.1, "lower") > rank(0.9, "lower") > rank(math.nan, "lower")
+
+
+def test_the_scores_of_a_run_are_doubles(tlx) -> None:
+    record = tlx.record("strategy=full", "dataset.val_size=77")
+    hits = record["metrics"]["val/accuracy"] * 77
+    assert hits == pytest.approx(round(hits), abs=1e-9), "as a float32 it is off by 1e-6"
