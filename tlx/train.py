@@ -232,7 +232,7 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
     (kept,) = (c for c in trainer.checkpoint_callbacks if isinstance(c, BestWeights))
     (phases,) = (c for c in trainer.callbacks if isinstance(c, PhaseSchedule))  # type: ignore[attr-defined]
     last = trainer.global_step if config["selection"] == "last" else kept.step
-    if said := one.record.reached(module, phases.starts, phases.phase, last):
+    if said := one.record.reached(module, phases.starts, phases.ended_in(trainer), last):
         one.watch.messages.append(said)
     one.chosen = kept.last_scores if config["selection"] == "last" else kept.scores
 

@@ -1,6 +1,7 @@
 """With each strategy, a run that is asked to leave and taken up again ends like an undisturbed one, bit for bit."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import do
 
 PRESETS = {file.stem: file.read_text() for file in sorted((CONFIG_DIR / "strategy").glob("*.yaml"))}
-STRATEGIES = [name for name, text in PRESETS.items() if "solver:" not in text]  # a solver has no steps
+
+
+def is_solved(name: str) -> bool:
+    """Whether a preset, or the one that it begins with, has a solver: that has no steps to be interrupted at."""
+    begins = re.search(r"^defaults: \[(\w+)", PRESETS[name], re.MULTILINE)
+    return "solver:" in PRESETS[name] or (begins is not None and begins[1] in PRESETS and is_solved(begins[1]))
+
+
+STRATEGIES = [name for name in PRESETS if not is_solved(name)]
 EPOCHS, BATCHES = 4, 5
 # (epoch, batch): the first step, the middle of an epoch, its last batch (before validation), the one after, the last
 POINTS = [(0, 0), (1, 2), (1, BATCHES - 1), (2, 0), (EPOCHS - 1, BATCHES - 1)]

@@ -152,6 +152,10 @@ class PhaseSchedule(L.Callback):
             moved()
         return True
 
+    def ended_in(self, trainer: L.Trainer) -> int:
+        """The phase of the last step of the training, also where this sitting had none left to take."""
+        return self.phase if self.phase >= 0 else self._phase_at(max(0, position(trainer, self.unit) - 1))
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         check_in_step(pl_module, self._current_plan)
         plan = self._current_plan
