@@ -31,8 +31,8 @@ from tlx.trusted import is_users_own
         "tlx.registry.entries.add",
         "tlx.names.resolve",
         "tlx.instantiate.instantiate",
-        "tlx.data.dataset.shutil",  # a module that one of ours has imported
-        "tlx.data.dataset.resolve",  # and a function
+        "tlx.data.made.shutil",  # a module that one of ours has imported
+        "tlx.data.made.resolve",  # and a function
         "transformers.dynamic_module_utils.get_class_from_dynamic_module",
     ],
 )
@@ -78,7 +78,7 @@ def test_an_installed_package_that_depends_on_tlx(tmp_path: Path, monkeypatch: p
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nRequires-Dist: {needs}\n")
         (info / "top_level.txt").write_text(name)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("tlx.trusted._installed", lambda: [tmp_path.resolve()])
+    monkeypatch.setattr("tlx.trusted.installed", lambda place: place.is_relative_to(tmp_path))
     assert resolve("tlx_plugin_for_test.part", "x")() == 1
     with pytest.raises(UserError, match="not allowed"):
         resolve("other_plugin_for_test.part", "x")

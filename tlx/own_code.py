@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import re
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
@@ -20,6 +21,7 @@ from typing import Any
 from tlx.data.fingerprint import file_hash
 from tlx.errors import UserError
 
+STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 OURS = ("tlx", "hydra_plugins", "hydra", "omegaconf")  # whose versions are tlx's, or the lock's
 # Imports wherever they stand; what a docstring seems to import costs no more than a look for it.
 IMPORTS = re.compile(rb"(?:^|[;:])[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([^;#\n]+))", re.MULTILINE)
@@ -79,7 +81,7 @@ def libraries(names: Iterable[str]) -> dict[str, str]:
     found = {}
     for top in sorted({name.partition(".")[0] for name in names}):
         if top not in OURS and top not in sys.stdlib_module_names and not is_own(top):
-            for distribution in _distributions(top):
+            for distribution in distributions(top):
                 found[distribution] = version(distribution)
     return found
 
@@ -89,11 +91,11 @@ def is_own(name: str) -> bool:
     top = name.partition(".")[0]
     if top in OURS or top in sys.stdlib_module_names:
         return False
-    places = _places(top)
-    return bool(places) and not (all(map(_installed, places)) and _distributions(top))
+    where = places(top)
+    return bool(where) and not (all(map(installed, where)) and distributions(top))
 
 
-def _places(top: str) -> list[Path]:
+def places(top: str) -> list[Path]:
     """The folders of a top-level package, or the file of a module that stands alone; [] where it is not there."""
     try:
         spec = find_spec(top)
@@ -106,13 +108,14 @@ def _places(top: str) -> list[Path]:
     return [Path(spec.origin)] if spec.has_location and spec.origin else []
 
 
-def _installed(place: Path) -> bool:
-    """Whether it lies where installers put libraries."""
-    return not {"site-packages", "dist-packages"}.isdisjoint(place.resolve().parts)
+def installed(place: Path) -> bool:
+    """Whether it lies where installers put libraries, or Python its own."""
+    real = place.resolve()
+    return not {"site-packages", "dist-packages"}.isdisjoint(real.parts) or real.is_relative_to(STDLIB)
 
 
 @cache
-def _distributions(top: str) -> tuple[str, ...]:
+def distributions(top: str) -> tuple[str, ...]:
     """The distributions that a top-level module of an installed library belongs to."""
     try:
         version(top)
@@ -125,7 +128,7 @@ def _files(top: str) -> dict[str, Path]:
     """All code files of a top-level package or module, by name from it."""
     endings = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
     found: dict[str, Path] = {}
-    for place in _places(top):
+    for place in places(top):
         if place.is_file():
             found[top] = place
         for file in sorted(place.rglob("*")) if place.is_dir() else ():

@@ -16,14 +16,12 @@ import functools
 import importlib.util
 import inspect
 import re
-import site
 import sys
-import sysconfig
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
-from pathlib import Path
+from importlib.metadata import requires
 from typing import Any
 
 from tlx.errors import UserError
+from tlx.own_code import distributions, installed, places
 
 ROOMS = (
     *("tlx.models", "tlx.data", "tlx.tasks", "tlx.strategies", "tlx.objectives", "tlx.callbacks", "tlx.probes"),
@@ -75,23 +73,8 @@ def is_users_own(top: str) -> bool:
     """Whether the top-level module `top` lies outside of the standard library, of installed packages and of tlx."""
     if top in OURS or top in sys.stdlib_module_names:
         return False
-    if top == "__main__":
-        return True
-    spec = importlib.util.find_spec(top)
-    if spec is None:
-        return False
-    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
-    return bool(places) and not any(
-        Path(place).resolve().is_relative_to(root) for place in places for root in _installed()
-    )
-
-
-def _installed() -> list[Path]:
-    paths = sysconfig.get_paths()
-    roots = {paths[name] for name in ("purelib", "platlib")} | set(site.getsitepackages())
-    roots.add(site.getusersitepackages())
-    # The standard library holds site-packages, and a virtual environment may lie anywhere, also in the user's folder.
-    return [Path(root).resolve() for root in (*roots, paths["stdlib"], paths["platstdlib"])]
+    where = places(top)
+    return top == "__main__" or (bool(where) and not any(map(installed, where)))
 
 
 def _is_part(found: Any, home: str) -> bool:
@@ -111,11 +94,7 @@ def _depends_on(top: str, package: str) -> bool:
     """Whether the installed top-level module `top` is `package`, or of a distribution that needs it."""
     if top == package:
         return True
-    try:  # most distributions are called as their module; to list all of them takes a third of a second
-        names = [distribution(top).name]
-    except PackageNotFoundError:
-        names = packages_distributions().get(top, [])
-    needed = [requirement for name in names for requirement in requires(name) or ()]
+    needed = [requirement for name in distributions(top) for requirement in requires(name) or ()]
     return any(re.match(rf"{package}(?![\w.-])", requirement) for requirement in needed)
 
 

@@ -53,7 +53,7 @@ def find(registry: Path, name: str) -> Path:
         UserError: no such entry (nearest match).
     """
     folder = entry_folder(registry, name)
-    if not (folder / "card.json").is_file():
+    if not (folder / CARD).is_file():
         raise unknown(
             "registry entry",
             name,
@@ -82,7 +82,7 @@ def source_card(place: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the card is damaged.
     """
-    if not (place / "head.safetensors").is_file() or not (place / "card.json").is_file():
+    if not (place / "head.safetensors").is_file() or not (place / CARD).is_file():
         return None
     card = read_card(place)
     return card if card.get("dataset") else None
