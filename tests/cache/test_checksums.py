@@ -33,7 +33,7 @@ def features(cache: Path) -> Path:
 
 
 def examples(cache: Path) -> Path:
-    rows = [(torch.arange(200, dtype=torch.uint8), 200) for _ in range(3)]
+    rows = [(torch.arange(200, dtype=torch.uint8), 200, 0) for _ in range(3)]
     return write_examples(cache / "prepared", "a", rows, {"part": "train", "examples": 3, "modality": "image"})
 
 
