@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from hydra.core.config_store import ConfigStore
+from hydra.version import VersionBase
+from packaging.version import Version
 
 from tlx.config import composer
 from tlx.config_folder import CONFIG_DIR
@@ -264,3 +266,21 @@ def test_a_plugin_with_a_config_of_our_name_is_not_taken_for_its_schema() -> Non
         assert store.load("hydra/sweeper/optuna.yaml").node.n_trials == 20  # as the plugin left it
     finally:
         del store.repo["hydra"]["sweeper"]["optuna.yaml"]
+
+
+@pytest.mark.parametrize("base", ["1.1", "1.3"])
+def test_what_a_caller_told_its_own_hydra_changes_no_composition(tmp_path: Path, base: str) -> None:
+    """Under version_base 1.1, which is what an untold process has, `+hydra/…` overrides where later rules refuse it."""
+    own = tmp_path / "own" / "hydra" / "callbacks"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("{}\n")
+    kept = VersionBase.instance().getbase()
+    try:
+        VersionBase.instance().setbase(Version(base))
+        with composer(str(tmp_path / "own")) as compose:
+            compose.launcher(["hydra/callbacks=mine"])
+            with pytest.raises(UserError, match="Multiple values for hydra/callbacks"):
+                compose.launcher(["+hydra/callbacks=mine"])
+        assert VersionBase.instance().getbase() == Version(base)  # as the caller left it
+    finally:
+        VersionBase.instance().version_base = kept

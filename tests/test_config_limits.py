@@ -74,8 +74,7 @@ def test_what_hydra_would_build_runs_no_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "stranger", group, "strange", text)
-    words = [f"{'+' if 'callbacks' in group else ''}{group}=strange"]
-    words += ["hydra/launcher=basic"] if "callbacks" in group else []
+    words = [f"{group}=strange", *(["hydra/launcher=basic"] if "callbacks" in group else [])]
     with composer(str(tmp_path / "stranger")) as compose, pytest.raises(UserError, match="not allowed"):
         compose.launch(words, [["seed=0"]], print)
     assert not (tmp_path / "PWNED").exists()

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlx.errors import UserError
 from tlx.modes import in_eval_mode
+from tlx.streams import stream
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule
@@ -40,7 +41,7 @@ def calibrate(module: "TransferModule", examples: Any) -> None:
         return
     if len(examples) < 2:
         raise UserError("strategy.calibrate takes batch normalisation's statistics from two training examples or more.")
-    order = np.random.default_rng(0).permutation(len(examples))  # examples may lie class by class
+    order = stream(0, "calibration").permutation(len(examples))  # examples may lie class by class
     momenta = {name: norm.momentum for name, norm in norms.items()}
     with in_eval_mode(module):
         for norm in norms.values():

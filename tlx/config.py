@@ -24,8 +24,10 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import HydraContext, RunMode
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from packaging.version import Version
 
 from tlx.config_errors import GROUPS, missing, not_composed
 from tlx.config_folder import CONFIG_DIR
@@ -250,8 +252,22 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         made = Hydra.create_main_hydra2("tlx", search)
     finally:
         state.hydra = kept
-    with _ours_alone():
+    with _ours_alone(), _hydra_as_of_today():
         yield Composer(made, Path(user) if user else None)
+
+
+@contextmanager
+def _hydra_as_of_today() -> Iterator[None]:
+    """Hydra composes by the rules of 1.3, whatever version_base a caller's own Hydra has set for the process.
+
+    Unset, it would be 1.1, whose defaults lists take `hydra/…` for an override where later ones do not.
+    """
+    kept = VersionBase.instance().getbase()
+    VersionBase.instance().setbase(Version("1.3"))
+    try:
+        yield
+    finally:
+        VersionBase.instance().version_base = kept  # as it was, unset too
 
 
 @contextmanager

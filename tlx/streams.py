@@ -21,6 +21,7 @@ Purpose = Literal[
     "numpy",  # the global generator of NumPy
     "process",  # the global generators of a process that trains along; further numbers: rank
     "source_examples",  # the source's training examples of which something is measured
+    "calibration",  # the order of the training examples from which batch normalisation takes its statistics
     "fisher_examples",  # the source's training examples that the Fisher information is a mean over
     "fisher_labels",  # the labels that are drawn for them
     "seed_bootstrap",  # resamples of seeds
