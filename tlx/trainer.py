@@ -43,7 +43,7 @@ def make_trainer(
         StopOnDivergence(),
         BestWeights(folder / "checkpoints", monitor, mode),
     ]
-    if patience := budget.patience(config):
+    if patience := config["trainer"]["patience"]:
         parts.append(Patience(schedule, monitor, mode, patience))
     return L.Trainer(
         accelerator=options["accelerator"],

@@ -93,7 +93,7 @@ class Probe:
             self._waited += 1
         for listener in self.listeners:
             listener.hear(self.epochs, budget.epochs(self.config), self.steps, loss)
-        patience = budget.patience(self.config)
+        patience = self.config["trainer"]["patience"]
         hopeless = patience and (self._waited >= patience or not math.isfinite(score))
         if self.epochs == budget.epochs(self.config) or hopeless:
             self.end(values)
