@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
@@ -31,9 +32,11 @@ from packaging.version import Version
 
 from tlx.config_errors import GROUPS, missing, not_composed
 from tlx.config_folder import CONFIG_DIR
-from tlx.config_limits import LimitedSource, check_size, too_deep
+from tlx.config_limits import check_size, too_deep
+from tlx.config_sources import LimitedSource, RememberedSource
 from tlx.errors import RunFailed, UserError, one_line
 from tlx.names import hold_targets
+from tlx.shapes import Shape, split
 from tlx.values import check_values
 
 
@@ -58,6 +61,7 @@ class Composer:
 
     def __init__(self, hydra: Hydra, folder: Path | None = None) -> None:
         """`folder` is the user's, if there is one: what is composed with it may come to no more than a limit."""
+        assert isinstance(hydra.config_loader, ConfigLoaderImpl)
         self.loader, self.folder = hydra.config_loader, folder
         self.parser = OverridesParser.create(config_loader=self.loader)
 
@@ -98,6 +102,34 @@ class Composer:
         extra = [f"{key}={value}" for key, value in axes.items() if key not in named]
         return [*self.read(extra), *given]
 
+    def all(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
+        """Compose many runs, as one by one but faster: what they share is composed once (`tlx.shapes`).
+
+        Raises:
+            UserError: as for the first of them that is wrong.
+        """
+        shapes: dict[tuple[str, ...], Shape] = {}
+        known: dict[str, Override] = {}
+        return [self._one_of(list(job), shapes, known) for job in jobs]
+
+    def _one_of(self, job: list[str], shapes: dict[tuple[str, ...], Shape], known: dict[str, Override]) -> Composed:
+        new = [line for line in dict.fromkeys(job) if line not in known]
+        known |= zip(new, self.read(new), strict=True)
+        given = [known[line] for line in job]
+        if any(override.is_sweep_override() for override in given):
+            return self(job)  # which says what is wrong
+        name, values = split(given, self.loader.repository.group_exists)
+        if name not in shapes:
+            composed, loaded = self._compose(job)
+            shapes[name] = Shape(loaded, composed.config, composed.choices, {o.key_or_group for o in values})
+            return composed
+        try:
+            plain = shapes[name].plain(values)
+        except (HydraException, OmegaConfBaseException, ValueError, AssertionError, RecursionError):
+            return self(job)  # which has the words for it
+        check_values(plain)
+        return Composed(plain, shapes[name].choices, tuple(job), None if self.folder is None else str(self.folder))
+
     def __call__(self, overrides: Sequence[str]) -> Composed:
         """Compose one run and check its values.
 
@@ -105,6 +137,9 @@ class Composer:
             UserError: several values for one key, unknown choice or key (with the nearest match), unresolved value,
                 impossible value.
         """
+        return self._compose(overrides)[0]
+
+    def _compose(self, overrides: Sequence[str]) -> tuple[Composed, DictConfig]:
         given = self.read(overrides)
         for override in given:
             if override.is_sweep_override():
@@ -125,7 +160,7 @@ class Composer:
         assert isinstance(plain, dict)
         check_values(plain)  # type: ignore[arg-type]
         folder = None if self.folder is None else str(self.folder)
-        return Composed(plain, choices, tuple(overrides), folder)  # type: ignore[arg-type]
+        return Composed(plain, choices, tuple(overrides), folder), loaded  # type: ignore[arg-type]
 
     def unresolved(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The config of one run as the yamls and overrides have it: interpolations stand as they are written.
@@ -235,15 +270,16 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         UserError: the user's folder does not exist.
     """
     user = config_dir or os.environ.get("TLX_CONFIG_DIR")
-    Plugins.instance()  # registers the readers of pkg:// and file://
+    Plugins.instance()  # registers the readers of pkg:// and structured://
+    for source in (RememberedSource, LimitedSource):
+        SourcesRegistry.instance().register(source)
     search = ConfigSearchPathImpl()
     search.append("hydra", "pkg://hydra.conf")
     if user:
         if not Path(user).is_dir():
             raise UserError(f"no such folder of configs: {user} (--config-dir or TLX_CONFIG_DIR).")
-        SourcesRegistry.instance().register(LimitedSource)
         search.append("user", f"{LimitedSource.scheme()}://{Path(user).resolve()}")
-    search.append("main", f"file://{CONFIG_DIR}")
+    search.append("main", f"{RememberedSource.scheme()}://{CONFIG_DIR}")
     search.append("schema", "structured://")
     # Hydra keeps one of itself per process; ours is held here alone, so that a caller's own Hydra can stand beside it.
     state = GlobalHydra.instance()

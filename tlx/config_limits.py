@@ -6,25 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra.plugins.config_source import ConfigResult
 
 from tlx.errors import UserError, one_line
 
 MOST = 1_000_000  # nodes and characters that a config may come to; ours have a few thousand
 REFERENCE = re.compile(r"\$\{\s*(\.*[\w.\[\]-]+)\s*\}")
-
-
-class LimitedSource(FileConfigSource):
-    """A folder of somebody's yamls, each looked at before it is read: aliases (`*name`) multiply what they name."""
-
-    @staticmethod
-    def scheme() -> str:
-        return "limited"
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        check_yaml(Path(self.path) / self._normalize_file_name(config_path))
-        return super().load_config(config_path)
 
 
 def check_yaml(file: Path) -> None:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +53,7 @@ WITHOUT_EFFECT = (
 )
 # What of a source task's data set changes neither its examples nor its head.
 SOURCE_WITHOUT_EFFECT = ("path", "make", "revision", "metrics", "monitor")
+DRAWN = ("train_size", "val_size", "subset_seed", "split_seed")  # of a data set: which examples are drawn of its files
 CONTENTS = {
     "data": "the data set",
     "weights": "the weights that it starts from",
@@ -74,18 +74,18 @@ class Identity:
     fingerprints: dict[str, str]
 
 
-def identify(config: dict[str, Any], choices: dict[str, Any]) -> Identity:
-    """Name a run by its content.
+def identify(config: dict[str, Any], choices: dict[str, Any], prints: dict[str, str] | None = None) -> Identity:
+    """Name a run by its content; `prints` are its `fingerprints`, where they are known.
 
     Raises:
         UserError: weights or data that the config names are not there.
     """
-    prints = fingerprints(config)
-    rest = deepcopy(config)
+    prints = fingerprints(config) if prints is None else prints
+    rest = {key: dict(node) if isinstance(node, dict) else node for key, node in config.items()}
     if rest["strategy"]["init"].startswith(PREFIX):  # a name; what it points to is among the fingerprints
         rest["strategy"]["init"] = "pretrained"
-    for key in WITHOUT_EFFECT:
-        _drop(rest, key.split("."))
+    for section, _, key in (dotted.partition(".") for dotted in WITHOUT_EFFECT):
+        (rest.get(section) or {} if key else rest).pop(key or section, None)
     if rest["dataset"].get("overlap") != "drop":  # the others are about what is said, not about what is trained
         rest["dataset"].pop("overlap", None)
     content = {"config": rest, "choices": {k: choices[k] for k in CHOICES}, "fingerprints": prints}
@@ -111,6 +111,13 @@ def fingerprints(config: dict[str, Any]) -> dict[str, str]:
     code = code_hash(own_names(config))
     prints = {"data": _data(config), **_weights(config), **_source(config)}
     return prints | ({} if code is None else {"code": code})
+
+
+def contents_key(config: dict[str, Any]) -> str:
+    """Equal for configs that have the same `fingerprints` and `own_names` while no file changes."""
+    data = {key: value for key, value in config["dataset"].items() if key not in DRAWN}
+    parts = [data, config["model"], config["strategy"]["init"], config["paths"], sorted(dotted_names(config))]
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 class ContentsChanged(UserError):
@@ -230,12 +237,6 @@ def _source(config: dict[str, Any]) -> dict[str, str]:
     head = file_hash(place / "head.safetensors", cache / "fingerprints.json")
     settings = {key: value for key, value in source.items() if key not in SOURCE_WITHOUT_EFFECT}
     return {"source": _hash([settings, card.get("labels"), data, head])}
-
-
-def _drop(config: dict[str, Any], parts: list[str]) -> None:
-    for part in parts[:-1]:
-        config = config.get(part) or {}
-    config.pop(parts[-1], None)
 
 
 def _hash(content: Any) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ def write_json(path: Path, data: dict) -> None:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     with atomic(path) as file:
         file.write(text.encode())
+
+
+def write_json_rows(path: Path, data: dict, name: str, rows: Iterable[dict]) -> None:
+    """`write_json` of `data` with the list of `rows` as its last entry `name`: each made in its turn, on its own line.
+
+    Raises:
+        As `write_json`.
+    """
+    head = json.dumps(data, ensure_ascii=False, allow_nan=False)[:-1] + (", " if data else "")
+    with atomic(path) as file:
+        file.write(f"{head}{json.dumps(name)}: [".encode())
+        for number, row in enumerate(rows):
+            text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+            file.write(f"{',' if number else ''}\n{text}".encode())
+        file.write(b"\n]}\n")
 
 
 def read_json(path: Path) -> dict | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tlx.errors import UserError
 from tlx.results.collect import PLAN, collect
-from tlx.results.jsonfile import read_json, write_json
+from tlx.results.jsonfile import read_json, write_json_rows
 from tlx.results.record import write_record
 
 PRIVATE = ("sittings", "config_dir")  # names of machines, processes and folders
@@ -31,7 +31,7 @@ def publish(study: Path, target: Path) -> int:
             )
     target.mkdir(parents=True, exist_ok=True)
     planned = [{key: value for key, value in run.items() if key not in PRIVATE} for run in plan["runs"]]
-    write_json(target / PLAN, plan | {"runs": planned})
+    write_json_rows(target / PLAN, {k: v for k, v in plan.items() if k != "runs"}, "runs", planned)
     for run in runs:
         write_record(target / run.folder.name, {key: value for key, value in run.record.items() if key not in PRIVATE})
         if (run.folder / "metrics.csv").is_file():

@@ -9,12 +9,12 @@ from filelock import FileLock
 
 from tlx.config import Composed, Composer
 from tlx.errors import UserError
-from tlx.identity import identify, own_names
+from tlx.identity import contents_key, fingerprints, identify, own_names
 from tlx.masking import masked
 from tlx.own_code import libraries
 from tlx.registry.entries import entry_folder, read_card
 from tlx.results.collect import PLAN, read_plan
-from tlx.results.jsonfile import Damaged, write_json
+from tlx.results.jsonfile import Damaged, write_json_rows
 from tlx.results.record import read_record
 from tlx.results.recording import versions
 
@@ -75,9 +75,33 @@ def study_name(config: dict[str, Any], choices: dict[str, Any]) -> str:
 
 
 def plan_run(composed: Composed) -> Planned:
-    """Identify one composed run and name its folder."""
+    """Identify one composed run and name its folder.
+
+    Raises:
+        UserError: weights or data that the config names are not there.
+    """
+    return plan_runs([composed])[0]
+
+
+def plan_runs(composed: Sequence[Composed]) -> list[Planned]:
+    """Identify composed runs and name their folders; what runs have in common is looked at once.
+
+    Raises:
+        UserError: weights or data that a config names are not there.
+    """
+    contents: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    planned = []
+    for run in composed:
+        key = contents_key(run.config)
+        if key not in contents:
+            contents[key] = fingerprints(run.config), libraries(own_names(run.config))
+        planned.append(_planned(run, *contents[key]))
+    return planned
+
+
+def _planned(composed: Composed, prints: dict[str, str], used: dict[str, str]) -> Planned:
     config = dict(composed.config)
-    identity = identify(config, composed.choices)
+    identity = identify(config, composed.choices, prints)
     size = config["dataset"].get("train_size")
     config["run"] = {
         "identity": identity.run,
@@ -87,8 +111,8 @@ def plan_run(composed: Composed) -> Planned:
             "train_size": "all" if size is None else str(size),
             "seed": config["seed"],
         },
-        "fingerprints": identity.fingerprints,
-        "libraries": libraries(own_names(config)),
+        "fingerprints": prints,
+        "libraries": used,
         "config_dir": composed.folder,
     }
     root = Path(config["paths"]["runs"]) / study_name(config, composed.choices)
@@ -105,7 +129,7 @@ def compose_all(compose: Composer, overrides: Sequence[str], multirun: bool) -> 
     jobs = compose.expand(overrides)
     if not multirun and len(jobs) > 1:
         raise UserError(f"these overrides name {len(jobs)} runs: say `tlx train -m …` for a sweep.")
-    composed = [compose(job) for job in jobs]
+    composed = compose.all(jobs)
     for key in ("train_size", "val_size"):
         _check_sizes(key, [run.config["dataset"].get(key) for run in composed])
     return composed
@@ -138,17 +162,22 @@ def write_study(runs: Sequence[Planned]) -> None:
 
 
 def _add(file: Path, members: Sequence[Planned]) -> None:
-    known = {run["identity"]: run for run in read_plan(file.parent)}
+    known: dict[str, dict[str, Any] | Planned] = {run["identity"]: run for run in read_plan(file.parent)}
+    known |= {run.config["run"]["identity"]: run for run in members}
     code = versions()
-    for run in members:
-        entry = run.config["run"]
-        known[entry["identity"]] = {
-            "identity": entry["identity"],
-            "cell": entry["cell"],
-            "folder": run.folder.name,
-            "choices": entry["choices"],
-            "config": masked({k: v for k, v in run.config.items() if k != "run"}),
-            "config_dir": entry.get("config_dir"),
-            "versions": code,
-        }
-    write_json(file, {"schema": 1, "study": file.parent.name, "runs": list(known.values())})
+    rows = (_entry(run, code) if isinstance(run, Planned) else run for run in known.values())
+    write_json_rows(file, {"schema": 1, "study": file.parent.name}, "runs", rows)
+
+
+def _entry(run: Planned, code: dict[str, Any]) -> dict[str, Any]:
+    """What the plan says of a run."""
+    about = run.config["run"]
+    return {
+        "identity": about["identity"],
+        "cell": about["cell"],
+        "folder": run.folder.name,
+        "choices": about["choices"],
+        "config": masked({k: v for k, v in run.config.items() if k != "run"}),
+        "config_dir": about.get("config_dir"),
+        "versions": code,
+    }
