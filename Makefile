@@ -42,6 +42,7 @@ measure-%:
 
 bench: .venv/.peers ## measure what tlx claims of its speed (quiet machine; TLX_MINILM, TLX_DATA: see benchmarks/warm.py)
 	$(V)/python benchmarks/table.py
+	$(V)/python benchmarks/planning.py
 	$(MEASURE)
 
 bench-gpu: .venv/.peers ## the same on a GPU, with a larger network
@@ -49,6 +50,7 @@ bench-gpu: .venv/.peers ## the same on a GPU, with a larger network
 
 bench-full: .venv/.peers ## the same, with every row run to its end (hours)
 	$(V)/python benchmarks/table.py
+	$(V)/python benchmarks/planning.py
 	$(MEASURE) WHOLE=--full
 
 check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/

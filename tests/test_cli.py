@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tlx import __version__
+
 HEAVY = ("torch", "lightning", "torchmetrics", "transformers", "timm", "peft", "torchvision")
 
 
@@ -54,6 +56,10 @@ def test_help_is_quick() -> None:
         in_a_process("--help")
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1, seconds
+
+
+def test_version(tlx) -> None:
+    assert tlx("--version").out.strip() == f"tlx {__version__}"
 
 
 def test_a_mistake_in_a_process(tlx) -> None:

@@ -12,11 +12,28 @@ from tlx.interruption import Interrupted
 
 app = typer.Typer(
     name="tlx",
-    help="Transfer-learning studies: does transfer help here, by how much, how sure are we, and what did it cost?",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from tlx import __version__
+
+        typer.echo(f"tlx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print tlx's version and stop.")
+    ] = False,
+) -> None:
+    """Transfer-learning studies: does transfer help here, by how much, how sure are we, and what did it cost?"""
+
 
 _OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 ConfigDir = Annotated[str | None, typer.Option("--config-dir", help="Your own configs/ folder; it goes before ours.")]
@@ -45,7 +62,7 @@ def train(
 
         with composer(config_dir) as compose:
             jobs = compose.expand(context.args)
-            documents = [masked(compose(job).config) for job in jobs]
+            documents = [masked(run.config) for run in compose.all(jobs)]
         typer.echo(yaml.safe_dump_all(documents, sort_keys=False, explicit_start=len(jobs) > 1), nl=False)
         return
     if dry:
