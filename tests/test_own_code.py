@@ -87,6 +87,15 @@ def test_a_package_counts_as_a_whole(place: Path) -> None:
         assert code_hash([f"{name}.deep.rules.Upper"]) != first
 
 
+def test_a_linked_sub_package_counts_too(place: Path, tmp_path: Path) -> None:
+    write(place / "own_linked/__init__.py", "")
+    write(tmp_path / "elsewhere/rules.py", "A = 1\n")
+    (place / "own_linked/deep").symlink_to(tmp_path / "elsewhere")
+    first = code_hash(["own_linked.deep.rules.Upper"])
+    write(tmp_path / "elsewhere/rules.py", "A = 2\n")
+    assert code_hash(["own_linked.deep.rules.Upper"]) != first
+
+
 def test_what_was_imported_before_it_was_edited_is_refused(place: Path) -> None:
     write(place / "own_rules.py", "LOWEST = 1\n")
     first = code_hash(["own_rules.Upper"])

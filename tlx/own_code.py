@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tlx.data.fingerprint import file_hash
+from tlx.data.fingerprint import file_hash, files_below
 from tlx.errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
@@ -131,8 +131,8 @@ def _files(top: str) -> dict[str, Path]:
     for place in places(top):
         if place.is_file():
             found[top] = place
-        for file in sorted(place.rglob("*")) if place.is_dir() else ():
-            if file.name.endswith(endings) and file.is_file() and "__pycache__" not in file.parts:
+        for file in files_below(place, lambda name: name != "__pycache__"):  # linked ones are imported, too
+            if file.name.endswith(endings):
                 found[f"{top}/{file.relative_to(place).as_posix()}"] = file
     return found
 

@@ -90,6 +90,16 @@ def test_a_class_of_the_other_modality_is_an_error(tmp_path: Path) -> None:
         read_tables(str(folder), modality="image", splits=SPLITS)
 
 
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_class_that_is_a_link_is_a_class(tmp_path: Path, split: str) -> None:
+    folder = fill(tmp_path / "data", {f"{split}crane": ".png", f"{split}egret": ".png"})
+    fill(tmp_path / "elsewhere", {"c": ".png"})
+    (folder / split / "heron").symlink_to(tmp_path / "elsewhere" / "c")
+    (frame,) = read_tables(str(folder), modality="image", splits={"train": "train"}).values()
+    assert frame["label"].value_counts().to_dict() == {"crane": 4, "egret": 4, "heron": 4}
+    assert len(data_files(str(folder))[1]) == 12
+
+
 def test_folders_of_notes_are_no_class(tmp_path: Path) -> None:
     folder = fill(tmp_path, {"crane": ".png", "egret": ".png", "about": ".txt"})
     (folder / "LICENSE").write_text("free")

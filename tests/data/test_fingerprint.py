@@ -114,6 +114,43 @@ def test_folder_hash_follows_names_and_contents_not_places(tmp_path: Path) -> No
         file_hash(tmp_path / "three")
 
 
+def test_linked_folders_are_hashed_like_copied_ones(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (place / "a", place / ".hidden", elsewhere / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "f").write_bytes(folder.name.encode())
+    without = folder_hash(place)
+    for name in ("c", "d"):  # twice the same folder: neither is left out
+        (place / name).symlink_to("../elsewhere")
+    copied = Path(shutil.copytree(place, tmp_path / "copied"))
+    assert not (copied / "c").is_symlink()
+    assert folder_hash(place) == folder_hash(copied) != without
+    before = folder_hash(place)
+    (elsewhere / "deep" / "f").write_bytes(b"changed")
+    assert folder_hash(place) != before
+
+
+def test_what_a_folder_without_links_hashes_to_stays_what_it_was(tmp_path: Path) -> None:
+    for name in ("b/f", "a/g/f", "a.txt", "a/.h", ".x/f"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    lines = [f"{name}\0{hashlib.sha256(name.encode()).hexdigest()}" for name in ("a.txt", "a/g/f", "b/f")]
+    assert folder_hash(tmp_path) == hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    (place / "a").mkdir(parents=True)
+    (place / "a" / "f").write_text("f")
+    without = folder_hash(place)
+    (place / "a" / "up").symlink_to("..")
+    (place / "self").symlink_to("self")
+    (place / "nowhere").symlink_to("nowhere at all")
+    assert folder_hash(place) == without
+    assert module.visible_files(place) == [place / "a" / "f"]
+    assert module.visible_files(tmp_path / "none") == []
+
+
 def test_a_data_set_is_its_tables_and_what_they_refer_to(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "clips").mkdir(parents=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -101,12 +101,42 @@ def fingerprint(
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """All files below a folder, sorted by name; hidden ones (and what lies in hidden folders) left out."""
-    found = (f for f in folder.rglob("*") if f.is_file())
-    return sorted(
-        (f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts)),
-        key=lambda f: f.relative_to(folder).as_posix(),
-    )
+    """All files below a folder, sorted by name; hidden ones (and what lies in hidden folders) left out.
+
+    Links are followed, as in `files_below`.
+    """
+    return files_below(folder, lambda name: not name.startswith("."))
+
+
+def files_below(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> list[Path]:
+    """All files below a folder, sorted by name from it; files and folders whose name is not `wanted` are left out.
+
+    Folders that are symbolic links are entered, but none from within itself, so that circles end. A folder that may not
+    be read counts as empty.
+    """
+    found: list[Path] = []
+    # Those above are noted by place, not all that were seen: two links to one folder are two folders.
+    waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())] if folder.is_dir() else []
+    while waiting:
+        place, above = waiting.pop()
+        try:
+            stat = place.stat()
+            with os.scandir(place) as listed:
+                entries = [entry for entry in listed if wanted(entry.name)]
+        except PermissionError:
+            continue
+        here = (stat.st_dev, stat.st_ino)
+        if here in above:
+            continue
+        for entry in entries:
+            path = place / entry.name
+            # A path says of a link that leads nowhere, or to itself, that it is neither; an entry needs no look at it.
+            known: Path | os.DirEntry[str] = path if entry.is_symlink() else entry
+            if known.is_dir():
+                waiting.append((path, above | {here}))
+            elif known.is_file():
+                found.append(path)
+    return sorted(found, key=lambda f: f.relative_to(folder).as_posix())
 
 
 def _combined(files: Sequence[Path], root: Path, cache: Path | None) -> str:
