@@ -96,6 +96,26 @@ def test_coprime_rates_are_resampled_without_a_kernel_of_gigabytes(rate: int, wa
     np.testing.assert_allclose(clip[200:-200], tone(0.3, wanted)[200 : len(clip) - 200], atol=2e-3)
 
 
+@pytest.mark.parametrize("rate", [1_000_000_007, 1_000_001, 2**31 - 1])
+def test_impossible_rates_are_refused_before_any_work(rate: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tlx.data.audio._resampled", lambda *_: pytest.fail("it is resampled"))
+    file = bytearray(encoded(tone(2.0)))
+    file[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "odd.wav").write_bytes(file)
+    for raw in (tmp_path / "odd.wav", bytes(file), (tone(2.0), rate)):
+        with pytest.raises(UserError, match=f"has a sample rate of {rate} Hz: a damaged header.*1 to 1,000,000 Hz"):
+            AudioPreprocessing(16000, 5.0).encode(raw)
+    for below in (0, -16000):
+        with pytest.raises(UserError, match=f"has a sample rate of {below} Hz: a damaged header"):
+            AudioPreprocessing(16000, 5.0).encode((tone(), below))
+
+
+@pytest.mark.parametrize("rate", [1, 384_000, 999_983, 1_000_000])
+def test_rates_at_the_limits_are_read(rate: int) -> None:
+    wave = np.zeros(2 * rate if rate < 1000 else rate // 10, np.float32)
+    assert len(AudioPreprocessing(16000, 5.0).encode((wave, rate))) == -(-len(wave) * 16000 // rate)
+
+
 def test_channels_that_cancel_each_other_leave_one_of_them(plain: AudioPreprocessing) -> None:
     left = tone() + 0.1 * tone(hertz=1000.0)
     for right in (-left, -0.95 * left, -left + 1e-3 * tone(hertz=3000.0)):

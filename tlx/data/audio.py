@@ -22,6 +22,7 @@ from tlx.errors import UserError
 SHORT = re.compile(r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 TOLERATED, UNKNOWN = 44, 2**31 - 2**16  # bytes
 CANCELLED = 0.01  # of the energy that independent channels leave when they are mixed
+RATES = 1, 1_000_000  # Hz: recorders of bats reach some hundred thousand, and a filter's length grows with the rate
 KERNEL = 2**20  # coefficients of torchaudio's resampling kernel, 8 bytes each and several times over while it is made
 MARGIN = 0.1  # seconds read beyond the cut, so that resampling sees what follows it
 VERSION = 1  # to be raised when the same settings give other samples
@@ -73,8 +74,8 @@ class AudioPreprocessing:
         (channels, samples), the longer axis being time; integers are scaled from their full range to ±1.
 
         Raises:
-            UserError: no such file, not decodable, ending before what its header promises, without samples, or with
-                values that are not finite.
+            UserError: no such file, not decodable, of an impossible sample rate, ending before what its header
+                promises, without samples, or with values that are not finite.
         """
         return self.encode_and_tell(raw)[0]
 
@@ -83,8 +84,7 @@ class AudioPreprocessing:
         name = f"the audio file {raw}" if isinstance(raw, (str, Path)) else "the audio"
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
             samples, rate = _array(np.asarray(raw[0])), int(raw[1])
-            if rate < 1:
-                raise UserError(f"{name} has a sample rate of {rate} Hz.")
+            _check_rate(rate, name)
             samples = samples[: int((self.max_seconds + MARGIN) * rate) + 1]
         else:
             samples, rate = _read(raw, name, self.max_seconds + MARGIN)
@@ -178,6 +178,7 @@ def _read(raw: Any, name: str, seconds: float) -> tuple[np.ndarray, int]:
         raise UserError(f"{name} does not exist.")
     try:
         with soundfile.SoundFile(raw if isinstance(raw, (str, Path)) else io.BytesIO(raw)) as file:
+            _check_rate(file.samplerate, name)
             samples = file.read(int(seconds * file.samplerate) + 1, dtype="float32", always_2d=True)
             rate, info, frames = file.samplerate, file.extra_info, file.frames
     except (RuntimeError, TypeError, ValueError, OSError) as error:
@@ -189,6 +190,15 @@ def _read(raw: Any, name: str, seconds: float) -> tuple[np.ndarray, int]:
                 f"({frames / rate:.2f} seconds). Copy it again from where it came from, or leave it out."
             )
     return samples, rate
+
+
+def _check_rate(rate: int, name: str) -> None:
+    lowest, highest = RATES
+    if not lowest <= rate <= highest:
+        raise UserError(
+            f"{name} has a sample rate of {rate} Hz: a damaged header? From {lowest} to {highest:,} Hz are read. Copy "
+            "it again from where it came from, or leave it out."
+        )
 
 
 def _mixed(samples: np.ndarray) -> np.ndarray:
