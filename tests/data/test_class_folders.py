@@ -84,6 +84,19 @@ def test_a_class_whose_files_have_unknown_endings_is_an_error(tmp_path: Path, sp
     assert frame.attrs["skipped"] == {"files": 4, "endings": {".heic": 4}, "first": "0.heic"}
 
 
+def test_a_class_whose_files_have_no_ending_is_an_error(tmp_path: Path) -> None:
+    folder = fill(tmp_path, {"crane": ".png", "egret": ".png", "heron": ""}, count=8, kind="PNG")
+    with pytest.raises(UserError, match=r"class 'heron' can be read: its 8 files.*heron/0, .*\(none: 8\).*\.png"):
+        read_tables(str(folder), modality="image", splits=SPLITS)
+    for i in range(8):
+        (folder / "heron" / str(i)).unlink()
+    for name in ("LICENSE", "README", "Makefile", "sha256sums"):
+        (folder / "heron" / name).write_text("about it")
+    frame = read_tables(str(folder), modality="image", splits=SPLITS)["all"]
+    assert set(frame["label"]) == {"crane", "egret"}
+    assert frame.attrs["skipped"] == {"files": 4, "endings": {"none": 4}, "first": "LICENSE"}
+
+
 def test_a_class_of_the_other_modality_is_an_error(tmp_path: Path) -> None:
     folder = fill(tmp_path, {"crane": ".png", "egret": ".png", "heron": ".wav"})
     with pytest.raises(UserError, match="no file of the class 'heron' can be read"):

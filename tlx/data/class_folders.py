@@ -14,8 +14,14 @@ from tlx.errors import UserError
 
 # Files that lie beside the examples and were never meant to be one; a folder of nothing else is no class.
 BESIDE = (
-    *("", ".txt", ".md", ".rst", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".xml", ".html", ".pdf", ".log"),
+    *(".txt", ".md", ".rst", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".xml", ".html", ".pdf", ".log"),
     *(".csv", ".tsv", ".parquet", ".py", ".ipynb", ".ini", ".cfg", ".db", ".lnk"),
+)
+# Those among them whose names have no ending, in lower case; any other file without one may be an example.
+NAMED = (
+    *("readme", "license", "licence", "copying", "copyright", "notice", "authors", "contributors", "maintainers"),
+    *("credits", "citation", "thanks", "changelog", "changes", "history", "news", "todo", "version", "install"),
+    *("makefile", "dockerfile", "index", "manifest", "checksums", "md5sums", "sha1sums", "sha256sums"),
 )
 Classes = dict[str, "ClassFolder"]
 
@@ -68,7 +74,7 @@ def read_classes(classes: Classes, modality: str) -> pd.DataFrame:
     for name, folder in classes.items():
         own = [f for f in folder.readable if f.suffix.lower() in known]
         passed = [f for f in (*folder.readable, *folder.others) if f.suffix.lower() not in known]
-        meant = [f for f in passed if f.suffix.lower() not in BESIDE]
+        meant = [f for f in passed if not _beside(f)]
         if meant and not own and any(f.suffix.lower() in known for c in classes.values() for f in c.readable):
             raise UserError(
                 f"no file of the class '{name}' can be read: its {len(meant)} files, such as {meant[0]}, have endings "
@@ -84,6 +90,10 @@ def read_classes(classes: Classes, modality: str) -> pd.DataFrame:
     if skipped:
         frame.attrs["skipped"] = {"files": len(skipped), "endings": _endings(skipped), "first": skipped[0].name}
     return frame
+
+
+def _beside(file: Path) -> bool:
+    return file.suffix.lower() in BESIDE if file.suffix else file.name.lower() in NAMED
 
 
 def _endings(files: Sequence[Path]) -> dict[str, Any]:
