@@ -130,6 +130,24 @@ def test_channels_that_cancel_each_other_leave_one_of_them(plain: AudioPreproces
     assert not plain.encode((np.zeros((800, 2)), 16000)).any()
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.2), st.floats(0.9, 1.1))
+def test_noise_does_not_hide_that_channels_cancel_each_other(seed: int, noise: float, louder: float) -> None:
+    rng = np.random.default_rng(seed)
+    signal, left, right = rng.normal(size=(3, 8000)) * [[0.1], [0.1 * noise], [0.1 * noise]]
+    clip = AudioPreprocessing(16000, 2.0).encode((np.stack([signal + left, -louder * signal + right], 1), 16000))
+    assert abs(np.corrcoef(clip.numpy(), signal)[0, 1]) > 0.97
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(-0.85, 1.0))
+def test_channels_that_do_not_cancel_each_other_are_mixed(seed: int, correlation: float) -> None:
+    one, two = np.random.default_rng(seed).normal(size=(2, 8000)).astype(np.float32) / 10
+    raw = np.stack([one, np.float32(correlation) * one + np.float32((1 - correlation**2) ** 0.5) * two], 1)
+    clip = AudioPreprocessing(16000, 2.0).encode((raw, 16000))
+    assert torch.equal(clip, torch.from_numpy(raw.mean(1, dtype=np.float32)))
+
+
 @pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "W64", "RF64"])
 def test_a_file_that_ends_early_is_named(kind: str, tmp_path: Path, plain: AudioPreprocessing) -> None:
     whole = encoded(tone(0.5), kind=kind)

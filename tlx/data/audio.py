@@ -21,11 +21,12 @@ from tlx.errors import UserError
 # of a header counted in, and what those write who do not know the size yet.
 SHORT = re.compile(r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 TOLERATED, UNKNOWN = 44, 2**31 - 2**16  # bytes
-CANCELLED = 0.01  # of the energy that independent channels leave when they are mixed
+# Of the energy that independent channels leave when they are mixed: two equally loud ones then correlate below -0.9.
+CANCELLED = 0.1
 RATES = 1, 1_000_000  # Hz: recorders of bats reach some hundred thousand, and a filter's length grows with the rate
 KERNEL = 2**20  # coefficients of torchaudio's resampling kernel, 8 bytes each and several times over while it is made
 MARGIN = 0.1  # seconds read beyond the cut, so that resampling sees what follows it
-VERSION = 1  # to be raised when the same settings give other samples
+VERSION = 2  # to be raised when the same settings give other samples
 
 
 class AudioPreprocessing:
@@ -204,8 +205,8 @@ def _check_rate(rate: int, name: str) -> None:
 def _mixed(samples: np.ndarray) -> np.ndarray:
     """(samples, channels) as (samples,): the mean of the channels.
 
-    Where they cancel each other (a balanced line recorded as stereo has its signal once more, upside down), it is the
-    loudest of them.
+    Where they cancel each other (a balanced line recorded as stereo has its signal once more, upside down, and some
+    noise), it is the loudest of them.
     """
     mean = samples.mean(axis=1, dtype=np.float32)
     channels = samples.shape[1]
