@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +14,9 @@ import torch
 from torch import Tensor
 
 from tlx.data.augmentation import Fields, Kind, Number, Pair, read_options
+from tlx.data.sound_ends import missing_end
 from tlx.errors import UserError
 
-# libsndfile's words for a chunk that ends with the file, and the sizes of which nothing is to be said: with the length
-# of a header counted in, and what those write who do not know the size yet.
-SHORT = re.compile(r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-TOLERATED, UNKNOWN = 44, 2**31 - 2**16  # bytes
 # Of the energy that independent channels leave when they are mixed: two equally loud ones then correlate below -0.9.
 CANCELLED = 0.1
 RATES = 1, 1_000_000  # Hz: recorders of bats reach some hundred thousand, and a filter's length grows with the rate
@@ -75,8 +71,8 @@ class AudioPreprocessing:
         (channels, samples), the longer axis being time; integers are scaled from their full range to ±1.
 
         Raises:
-            UserError: no such file, not decodable, of an impossible sample rate, ending before what its header
-                promises, without samples, or with values that are not finite.
+            UserError: no such file, not decodable, of an impossible sample rate, ending early (as far as its
+                format tells: see `tlx.data.sound_ends`), without samples, or with values that are not finite.
         """
         return self.encode_and_tell(raw)[0]
 
@@ -180,16 +176,16 @@ def _read(raw: Any, name: str, seconds: float) -> tuple[np.ndarray, int]:
     try:
         with soundfile.SoundFile(raw if isinstance(raw, (str, Path)) else io.BytesIO(raw)) as file:
             _check_rate(file.samplerate, name)
-            samples = file.read(int(seconds * file.samplerate) + 1, dtype="float32", always_2d=True)
-            rate, info, frames = file.samplerate, file.extra_info, file.frames
+            wanted = int(seconds * file.samplerate) + 1
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+            rate, missing = file.samplerate, missing_end(raw, file, len(samples), wanted)
     except (RuntimeError, TypeError, ValueError, OSError) as error:
         raise UserError(f"{name} cannot be decoded: {error}") from error
-    for promised, there in ((int(a), int(b)) for a, b in SHORT.findall(info)):
-        if there + TOLERATED < promised < UNKNOWN and len(samples) == frames:
-            raise UserError(
-                f"{name} ends early: its header promises {promised} bytes of sound, and {there} are there "
-                f"({frames / rate:.2f} seconds). Copy it again from where it came from, or leave it out."
-            )
+    if missing:
+        raise UserError(
+            f"{name} ends early: {missing} ({len(samples) / rate:.2f} seconds). Copy it again from where it came from, "
+            "or leave it out."
+        )
     return samples, rate
 
 
