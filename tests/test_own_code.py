@@ -56,8 +56,20 @@ def test_names_in_a_config() -> None:
     config = {
         "model": {"_target_": "own_b.Model", "path": "folder/file.csv", "parts": [{"_target_": "own_c.P"}, nested]},
         "dataset": {"_target_": "tlx.data.dataset.Dataset", "make": "own_d.make", "path": "own_e.csv"},
+        "own": {"layer_groups": "own_f.layers", "features": "own_g.f", "read_weights": "own_h.read"},
+        "stated": {"layer_groups": [["stem", "network.conv1"]]},
     }
-    names = {"own_a.f", "own_b.Model", "own_c.P", "own_d.make", "hydra.utils.get_method", "tlx.data.dataset.Dataset"}
+    names = {
+        "own_f.layers",
+        "own_g.f",
+        "own_h.read",
+        "own_a.f",
+        "own_b.Model",
+        "own_c.P",
+        "own_d.make",
+        "hydra.utils.get_method",
+        "tlx.data.dataset.Dataset",
+    }
     assert set(dotted_names(config)) == names
 
 

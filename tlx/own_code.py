@@ -23,6 +23,8 @@ from tlx.errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 OURS = ("tlx", "hydra_plugins", "hydra", "omegaconf")  # whose versions are tlx's, or the lock's
+# What a part is made of: `make` of a data set, and the functions of a model (`tlx.models.module.ModuleBackbone`).
+KEYS = ("_target_", "make", "features", "layer_groups", "read_weights")
 # Imports wherever they stand; what a docstring seems to import costs no more than a look for it.
 IMPORTS = re.compile(rb"(?:^|[;:])[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([^;#\n]+))", re.MULTILINE)
 # Modules that are imported: what stood in their files, by the spec that they were imported by (a reload makes another).
@@ -31,14 +33,14 @@ _SEEN: dict[str, str] = {}  # what stood in the file of each module when it was 
 
 
 def dotted_names(node: Any) -> Iterator[str]:
-    """All names of Python objects in a config: `_target_`, `make` of a data set, and what Hydra's own targets take."""
+    """All names of Python objects in a config: `_target_`, the further KEYS, and what Hydra's own targets take."""
     if isinstance(node, list):
         for part in node:
             yield from dotted_names(part)
     elif isinstance(node, dict):
         target = node.get("_target_")
         for key, value in node.items():
-            named = key in ("_target_", "make") or (key == "path" and str(target).startswith("hydra.utils."))
+            named = key in KEYS or (key == "path" and str(target).startswith("hydra.utils."))
             if named and isinstance(value, str) and "." in value:
                 yield value
             else:

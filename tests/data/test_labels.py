@@ -73,6 +73,41 @@ def test_minus_one_is_a_class_where_other_labels_are_negative_or_the_names_say_s
             read(train=column(*values))
 
 
+def test_minus_one_is_no_label_however_it_is_written() -> None:
+    """A column with gaps writes -1.0; in a csv file it was a class, in parquet none."""
+    names, ids = read(train=column("2.0", "1.0", "-1.0", "0.0"), test=column("-1.0", "-1", "2.0"))
+    assert names == ("0.0", "1.0", "2.0") and ids == {"train": [2, 1, -1, 0], "test": [-1, -1, 2]}
+    with pytest.raises(UserError, match=r"is -1 a class"):
+        read(train=column("0.0", "1.0", "-1.0"))
+
+
+def test_a_blank_cell_is_no_label() -> None:
+    assert read(train=column("a", " ", "b", "\t"))[1] == {"train": [0, -1, 1, -1]}
+
+
+def test_two_spellings_of_one_label_in_training_are_refused_unless_all_are_named() -> None:
+    """'pos ' beside 'pos' was a class of its own, silently, as long as training had it."""
+    for one, other, why in (
+        ("pos", "pos ", "spaces"),
+        ("Pos", "pos", "upper and lower case"),
+        ("caf\u00e9", "cafe\u0301", "Unicode"),
+        ("1", "1.0", "how the number is written"),
+    ):
+        with pytest.raises(UserError, match=rf"\(2 examples\).*differs in .*{why}.*dataset\.label_names"):
+            read(train=column(one, other, one, other, "neg"))
+        assert len(read([one, other, "neg"], train=column(one, other, "neg"))[0]) == 3
+        assert len(read(train=column(one, "neg"), test=column(other))[0]) == 3  # never trained: said by check_trained
+    assert read(train=column("A", "a", "b"))[0] == ("A", "a", "b")  # pictures of letters
+    assert read(train=column("01", "1", "2"))[0] == ("01", "1", "2")  # codes
+
+
+def test_lists_that_a_csv_file_holds_as_text_are_several_labels() -> None:
+    for several in ("['a', 'b']", "['a']", "[1, 2]", "[]"):
+        with pytest.raises(UserError, match=r"label in row 1 of the train split .*several labels an example"):
+            read(train=column("a", several, "b"))
+    assert read(train=column("[UNK]", "a"))[0] == ("[UNK]", "a")
+
+
 def test_a_part_without_any_label_is_refused_by_its_name() -> None:
     for hidden in (column(-1, -1), column(None, None, dtype=object), column(np.nan, np.nan)):
         with pytest.raises(UserError, match=r"the test split has no labels: all 2 .*dataset\.splits\.test=null"):

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from tlx.data.dataset import Data, Dataset
-from tlx.data.parts import alike
+from tlx.data.spelling import alike
 from tlx.errors import UserError
+from tlx.results.remarks import remarks
 
 SPLITS = ("train", "validation", "test")
 
 
-def texts(name: str, *labels: str) -> pd.DataFrame:
+def texts(name: str, *labels: Any) -> pd.DataFrame:
     return pd.DataFrame({"text": [f"{name} {i}" for i in range(len(labels))], "label": labels})
 
 
@@ -93,7 +94,7 @@ def test_examples_of_other_parts_in_training_are_counted_dropped_or_refused(tmp_
     assert load(folder).about["overlap"] == told
     with pytest.raises(UserError, match=r"1 of 4 validation examples .*validation/3|2 of 4 test examples .*test/1"):
         load(folder, overlap="error")
-    with pytest.raises(UserError, match="these labels are never trained"):  # a has no training example left
+    with pytest.raises(UserError, match=r"these labels are never trained.*overlap=drop took 3 training examples away"):
         load(folder, overlap="drop")
     dropped = load(folder, overlap="drop", untrained_labels="warn")
     assert dropped.train.inputs == ["train 1"] and dropped.about["overlap"] == {"dropped": 3}
@@ -123,6 +124,53 @@ def test_a_part_that_lies_in_training_is_an_error_unless_said_otherwise(tmp_path
             load(folder, splits=splits)
     both = load(folder, splits={"train": "train", "validation": "validation", "test": "train"}, overlap="allow")
     assert both.test.inputs == both.train.inputs
+
+
+def test_validation_examples_in_the_test_part_are_counted_dropped_or_refused(tmp_path: Path) -> None:
+    """Where both are one file, the checkpoint is chosen on the very examples that it is scored on."""
+    test = texts("test", *"abab")
+    test.loc[1:2, "text"] = ["validation 0", "validation 2"]
+    folder = write(tmp_path / "some", test=test)
+    told = {"validation_test": {"examples": 2, "of": 4, "other_label": 1}}
+    about = load(folder).about
+    assert about["overlap"] == told
+    (said,) = remarks(about)
+    assert said.sentence.startswith("2 of 4 validation examples are in test, too, 1 of them with another label")
+    with pytest.raises(UserError, match="2 of 4 validation examples are in the test data"):
+        load(folder, overlap="error")
+    dropped = load(folder, overlap="drop")
+    assert dropped.validation.inputs == ["validation 1", "validation 3"] and len(dropped.test) == 4
+    assert "overlap" not in dropped.about
+    folder = write(tmp_path / "all", test=texts("validation", *"abab"))
+    with pytest.raises(UserError, match="all 4 validation examples are in the test data, too: the checkpoint"):
+        load(folder)
+    with pytest.raises(UserError, match="leaves no validation example"):
+        load(folder, overlap="drop")
+    assert load(folder, overlap="allow").about["overlap"]["validation_test"]["examples"] == 4
+
+
+def test_bytes_in_a_table_are_compared_with_the_files_of_another(tmp_path: Path) -> None:
+    files = []
+    for shade in range(8):
+        file = tmp_path / f"{shade}.png"
+        Image.fromarray(np.full((4, 4), shade, np.uint8)).save(file)
+        files.append(file)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    held = [{"bytes": file.read_bytes(), "path": None} for file in files[:4]]
+    pd.DataFrame({"image": held, "label": list("abab")}).to_parquet(folder / "train.parquet")
+    for name, numbers in (("validation", (4, 5)), ("test", (0, 6))):
+        frame = pd.DataFrame({"image": [str(files[n]) for n in numbers], "label": list("ab")})
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    assert load(folder, modality="image").about["overlap"] == {"test": {"examples": 1, "of": 2, "other_label": 0}}
+
+
+def test_a_class_without_an_example_is_named(tmp_path: Path) -> None:
+    """Ids that count from 1 slip through with one name too many."""
+    numbered = {name: texts(name, 1, 2, 1, 2) for name in SPLITS}
+    about = load(write(tmp_path / "set", **numbered), label_names=["zero", "one", "two"]).about
+    assert about["unused"] == ["zero"]
+    assert [said.sentence for said in remarks(about)] == ["no example has the label 'zero'."]
 
 
 def test_images_are_compared_by_the_bytes_of_their_files_and_pairs_as_pairs(tmp_path: Path) -> None:
@@ -223,8 +271,9 @@ def test_a_subset_that_misses_a_class_says_so(tmp_path: Path) -> None:
     data = load(folder, train_size=4)
     assert data.about["undrawn"] == ["rare"]
     assert load(folder).about["absent"] == {"validation": ["rare"], "test": ["common"]}
-    with pytest.raises(UserError, match=r"train_size=1 is one labelled example.*1\.0"):
-        load(folder, train_size=1)
+    for key in ("train_size", "val_size"):
+        with pytest.raises(UserError, match=rf"{key}=1 is one labelled example.*1\.0"):
+            load(folder, **{key: 1})
 
 
 @pytest.mark.parametrize(
@@ -235,6 +284,8 @@ def test_a_subset_that_misses_a_class_says_so(tmp_path: Path) -> None:
         ({"columns": {"input": ["text", None], "label": "label"}}, "names no column"),
         ({"columns": {"input": "text", "label": []}}, "dataset.columns.label=.* names no column"),
         ({"columns": {"input": "label", "label": "label"}}, "both name 'label'"),
+        ({"columns": {"input": "text", "label": "label", "group": "who"}}, "unknown key in dataset.columns 'group'"),
+        ({"columns": {"input": "text", "label": "label", "id": []}}, "dataset.columns.id=.* names no column"),
         ({"task": "regression"}, "unknown dataset.task 'regression'.*Allowed: classification"),
         ({"task": "clasification"}, "Did you mean 'classification'"),
         ({"overlap": "dropp"}, "unknown dataset.overlap 'dropp'. Did you mean 'drop'"),

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from tlx.errors import UserError
 from tlx.models.backbone import load_tensors
+from tlx.models.location import weights_hash
 from tlx.models.weights import FILES, PREFIXES, find_weights, fit_names, read_json, read_state_dict
 
 TENSORS = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.tensor([1.0, -1.0])}
@@ -166,3 +167,19 @@ def test_json_beside_the_weights(tmp_path):
     file.write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         read_json(file)
+
+
+def test_what_lies_beside_a_file_of_weights_and_shapes_the_inputs_is_part_of_its_content(tmp_path: Path) -> None:
+    """With model.path=FOLDER/model.safetensors, another vocabulary beside it was the same run."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    weights = weights_hash(file, None)
+    assert weights_hash(file, None, weights=False) == ""
+    seen = set()
+    for name, text in (("tokenizer.json", "{}"), ("tokenizer.json", '{"a": 1}'), ("config.json", "{}")):
+        (tmp_path / name).write_text(text)
+        seen.add(weights_hash(file, None, weights=False))
+    assert len(seen) == 3
+    (tmp_path / "other.json").write_text("{}")  # not read by anybody
+    assert weights_hash(file, None, weights=False) in seen
+    assert weights_hash(file, None) == weights

@@ -114,7 +114,9 @@ def test_too_few_iterations_are_said() -> None:
     assert "had not converged after 2 iterations" in said
 
 
-@pytest.mark.parametrize("wrong", [{"C": 0}, {"C": [1.0, -1.0]}, {"C": []}, {"max_iter": 0}, {"tol": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"C": 0}, {"C": True}, {"C": [0.1, "1"]}, {"C": [1.0, -1.0]}, {"C": []}, {"max_iter": 0}, {"tol": 0.0}]
+)
 def test_impossible_settings(wrong: dict) -> None:
     with pytest.raises(UserError, match=r"strategy\.solver"):
         Logistic(**wrong)

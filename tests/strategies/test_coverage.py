@@ -38,6 +38,10 @@ def test_a_record_and_a_plan_say_how_much_of_the_backbone_takes_part(tlx: Any) -
         (["strategy=feature_extraction", "strategy.mixout=0.5"], "trains no pretrained ones"),
         (["strategy=mixout", "strategy.init=scratch"], "strategy.init=scratch has none"),
         (["strategy=partial", "strategy.freezing.ratio=0.01"], "is less than half of one"),
+        (
+            ["strategy=partial", "strategy.freezing.ratio=null", "strategy.freezing.until=stem"],
+            "is the lowest layer group",
+        ),
         (["strategy=discriminative", f"strategy.freezing._target_={PROBE}"], "trains one, head"),
     ],
 )

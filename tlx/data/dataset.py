@@ -23,6 +23,7 @@ from tlx.errors import UserError, nearest, unknown
 MODALITIES = ("text", "image", "audio")
 TASKS = ("classification",)
 UNITS = ("groups", "examples")
+COLUMNS = ("input", "label", "id")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,11 @@ class Dataset:
 
     def _check_columns(self) -> None:
         """Refuse columns that cannot be an input or a label, whatever the data hold."""
+        for key in self.columns:
+            if key not in COLUMNS:
+                raise unknown("key in dataset.columns", key, COLUMNS, "The column of groups is dataset.groups.")
+        if not isinstance(self.columns.get("id"), str | None):
+            raise UserError(f"dataset.columns.id={self.columns['id']} names no column: give one, or null.")
         wanted, label = self.columns.get("input"), self.columns.get("label")
         inputs = wanted if isinstance(wanted, list) else [wanted]
         if not inputs or not all(isinstance(column, str) and column for column in inputs):
@@ -208,9 +214,11 @@ class Dataset:
                         f"Give a part of its own: dataset.splits.{role}=NAME."
                     )
                 parts[role], pool = pool.take(carved), pool.take(kept)
-        pool, overlap = check_overlap(self.overlap, pool, parts, self.modality, cache)
-        untrained = check_trained(self.untrained_labels, pool, parts, names)
+        pool, parts, overlap = check_overlap(self.overlap, pool, parts, self.modality, cache)
+        untrained = check_trained(self.untrained_labels, pool, parts, names, overlap.dropped)
         by_group = self.subset_by == "groups"
+        for key, size in (("val_size", self.val_size), ("train_size", self.train_size)):
+            _check_more_than_one(key, size)
         seen = take(
             parts["validation"].labels,
             parse_size(self.val_size, ""),
@@ -222,11 +230,6 @@ class Dataset:
         validation = parts["validation"].take(seen)
         subset_seed = seed if self.subset_seed is None else self.subset_seed
         size = parse_size(self.train_size, "")
-        if size is not None and size.count == 1:
-            raise UserError(
-                f"dataset.train_size={self.train_size} is one labelled example, which cannot hold two classes. All of "
-                "them is 1.0 (or null), one of each class is 1_per_class."
-            )
         groups = pool.group_ids if by_group else None
         chosen = take(pool.labels, size, subset_seed, list(names), "train_size", groups, untrained)
         train, test = pool.take(chosen), parts["test"]
@@ -273,6 +276,15 @@ class Dataset:
                 raise UserError(f"dataset.groups={self.groups}: {missing} examples of the {role} split have no group.")
             groups = [label_text(value) for value in frame[self.groups]]
         return Part(inputs, labels, list(names_), groups)
+
+
+def _check_more_than_one(key: str, value: Any) -> None:
+    size = parse_size(value, key)
+    if size is not None and size.count == 1:
+        raise UserError(
+            f"dataset.{key}={value} is one labelled example, which cannot hold two classes. All of them is 1.0 (or "
+            "null), one of each class is 1_per_class."
+        )
 
 
 def _hash(ids: list[str]) -> str:

@@ -1,7 +1,6 @@
 """The parts of a data set and what they have in common that they should not, or lack that they should have."""
 
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from tlx.data.duplicates import contents
-from tlx.data.labels import NUMBER
-from tlx.errors import UserError, nearest
+from tlx.data.spelling import alike
+from tlx.errors import UserError
 
 OVERLAPS = ("warn", "error", "drop", "allow")
 UNTRAINED = ("error", "warn")
 SHOWN = 5  # labels named in one message
-# What makes two labels look alike: what it is called, and what takes it away.
-DIFFERENCES: dict[str, Callable[[str], str]] = {
-    "spaces": lambda name: " ".join(name.split()),
-    "upper and lower case": str.casefold,
-    "the Unicode form of its letters": lambda name: unicodedata.normalize("NFKC", name),
-    "how the number is written": lambda name: str(float(name)) if NUMBER.fullmatch(name) else name,
-}
 
 
 @dataclass(frozen=True)
@@ -82,47 +74,91 @@ class Overlap:
             other = [label not in trained[content] for content, label in pairs if content in trained]
             if other:
                 found[role] = {"examples": len(other), "of": len(kept), "other_label": sum(other)}
+        if chosen_on := self._validation_in_test(used, rows):
+            found["validation_test"] = chosen_on
         return found
 
+    def _validation_in_test(self, used: Mapping[str, Part], rows: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """The same of validation examples that are in the test part, on which the checkpoint is chosen then."""
+        if not {"validation", "test"} <= self.parts.keys():
+            return {}
+        tested: dict[Any, set[int]] = {}
+        for content, label in zip(self.parts["test"], used["test"].labels.tolist(), strict=True):
+            tested.setdefault(content, set()).add(label)
+        kept = [self.parts["validation"][row] for row in rows["validation"]]
+        pairs = zip(kept, used["validation"].labels.tolist(), strict=True)
+        other = [label not in tested[content] for content, label in pairs if content in tested]
+        return {"examples": len(other), "of": len(kept), "other_label": sum(other)} if other else {}
 
-def check_overlap(mode: str, pool: Part, parts: Mapping[str, Part], modality: str, cache: Path) -> tuple[Part, Overlap]:
-    """The training pool, under `mode` "drop" without what validation or test hold, and what to count overlaps by.
+
+def check_overlap(
+    mode: str, pool: Part, parts: Mapping[str, Part], modality: str, cache: Path
+) -> tuple[Part, dict[str, Part], Overlap]:
+    """The training pool and the other parts, and what to count overlaps by.
+
+    Under `mode` "drop" the pool is without what validation or test hold, and validation without what the test holds.
 
     Raises:
-        UserError: under "error", one example in training and in another part; under "warn", a part that lies wholly in
-            training; under "drop", nothing is left.
+        UserError: under "error", one example in two parts; under "warn", validation or test that lies wholly in
+            training, or validation in test; under "drop", nothing is left.
     """
-    overlap = Overlap(
-        contents(pool.inputs, modality, cache),
-        {role: contents(part.inputs, modality, cache) for role, part in parts.items()},
-    )
-    known = set(overlap.pool)
+    known = contents(pool.inputs, modality, cache)
+    held = {role: contents(part.inputs, modality, cache) for role, part in parts.items()}
     if mode == "drop":
-        held = set().union(*overlap.parts.values())
-        kept = np.array([row for row, content in enumerate(overlap.pool) if content not in held], dtype=np.int64)
+        return _without_overlap(pool, parts, known, held)
+    if mode != "allow":
+        for role, part in parts.items():
+            _refuse_overlap(mode, part.ids, held[role], set(known), role, "training")
+        if {"validation", "test"} <= parts.keys():
+            _refuse_overlap(mode, parts["validation"].ids, held["validation"], set(held["test"]), "validation", "test")
+    return pool, dict(parts), Overlap(known, held)
+
+
+def _without_overlap(
+    pool: Part, parts: Mapping[str, Part], known: list[Any], held: dict[str, list[Any]]
+) -> tuple[Part, dict[str, Part], Overlap]:
+    parts = dict(parts)
+    if {"validation", "test"} <= parts.keys():
+        kept = _rows_outside(held["validation"], set(held["test"]))
         if not len(kept):
-            raise UserError("dataset.overlap=drop leaves no training example: all are in validation or test, too.")
-        left = [overlap.pool[row] for row in kept]
-        return pool.take(kept), Overlap(left, overlap.parts, len(pool) - len(kept))
-    for role, part in overlap.parts.items():
-        count = sum(content in known for content in part)
-        if mode == "error" and count:
-            raise UserError(
-                f"{count} of {len(part)} {role} examples are in the training data, too, the first of them "
-                f"{next(name for name, content in zip(parts[role].ids, part, strict=True) if content in known)}. "
-                "dataset.overlap=drop leaves them out of training, warn counts them in the record."
-            )
-        if mode == "warn" and count and count == len(part):
-            raise UserError(
-                f"all {count} {role} examples are in the training data, too: a score on them says nothing of new ones. "
-                f"dataset.splits.{role}=null carves a part out of train, dataset.overlap=drop takes them out of "
-                "training, allow uses them nevertheless."
-            )
-    return pool, overlap
+            raise UserError("dataset.overlap=drop leaves no validation example: all are in test, too.")
+        parts["validation"] = parts["validation"].take(kept)
+        held = held | {"validation": [held["validation"][row] for row in kept]}
+    kept = _rows_outside(known, set().union(*held.values()))
+    if not len(kept):
+        raise UserError("dataset.overlap=drop leaves no training example: all are in validation or test, too.")
+    return pool.take(kept), parts, Overlap([known[row] for row in kept], held, len(pool) - len(kept))
 
 
-def check_trained(mode: str, pool: Part, parts: Mapping[str, Part], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _rows_outside(found: Sequence[Any], held: set[Any]) -> np.ndarray:
+    return np.array([row for row, content in enumerate(found) if content not in held], dtype=np.int64)
+
+
+def _refuse_overlap(
+    mode: str, ids: Sequence[str], found: Sequence[Any], known: set[Any], role: str, other: str
+) -> None:
+    """Refuse examples of `role` that `other` has, too: any under "error", and under "warn" where all are."""
+    shared = [name for name, content in zip(ids, found, strict=True) if content in known]
+    loser = "training" if other == "training" else role  # from which "drop" takes them
+    if mode == "error" and shared:
+        raise UserError(
+            f"{len(shared)} of {len(found)} {role} examples are in the {other} data, too, the first of them "
+            f"{shared[0]}. dataset.overlap=drop leaves them out of {loser}, warn counts them in the record."
+        )
+    if mode == "warn" and shared and len(shared) == len(found):
+        why = "a score on them says nothing of new ones" if other == "training" else "the checkpoint is chosen on them"
+        raise UserError(
+            f"all {len(found)} {role} examples are in the {other} data, too: {why}. dataset.splits.{role}=null carves "
+            f"a part out of train, dataset.overlap=drop takes them out of {loser}, allow uses them nevertheless."
+        )
+
+
+def check_trained(
+    mode: str, pool: Part, parts: Mapping[str, Part], names: Sequence[str], dropped: int = 0
+) -> dict[str, dict[str, Any]]:
     """Labels of other parts that no training example has: {label: {part: examples, "nearest": trained label}}.
+
+    `dropped` is how many training examples dataset.overlap=drop has taken away before.
 
     Raises:
         UserError: there are some, and `mode` is "error".
@@ -143,7 +179,8 @@ def check_trained(mode: str, pool: Part, parts: Mapping[str, Part], names: Seque
         raise UserError(
             f"these labels are never trained, no training example has them: {', '.join(told[:SHOWN])}{more}. "
             f"Trained are {', '.join(map(repr, known[:SHOWN]))}{', …' if len(known) > SHOWN else ''}. "
-            "Make the labels of all parts one spelling, or leave such rows out; dataset.untrained_labels=warn scores "
+            + (f"dataset.overlap=drop took {dropped} training examples away, which may be why. " if dropped else "")
+            + "Make the labels of all parts one spelling, or leave such rows out; dataset.untrained_labels=warn scores "
             "them as they are."
         )
     return found
@@ -153,24 +190,6 @@ def _told(name: str, entry: Mapping[str, Any], why: str) -> str:
     where = [f"{count} example{'s' * (count != 1)} of {role}" for role, count in entry.items() if role != "nearest"]
     near = f"; nearest that is trained: '{entry['nearest']}'{why}" if entry["nearest"] else ""
     return f"'{name}' ({' and '.join(where)}{near})"
-
-
-def alike(name: str, known: Sequence[str]) -> tuple[str | None, str]:
-    """The one of `known` most like `name`, and in what alone they differ, where it is only the spelling."""
-    for what, plain in DIFFERENCES.items():
-        for other in known:
-            if plain(name) == plain(other):
-                return other, f", which differs in {what} alone"
-    plainest = {_plain(other): other for other in known}
-    if _plain(name) in plainest:
-        return plainest[_plain(name)], ", which differs in spelling alone"
-    return nearest(name, known), ""
-
-
-def _plain(name: str) -> str:
-    for plain in DIFFERENCES.values():
-        name = plain(name)
-    return name
 
 
 def describe(
@@ -186,14 +205,16 @@ def describe(
 
     unlabelled: {split: rows without a label, left out}. untrained: see `check_trained`. undrawn: classes of the pool
     without an example in the training subset. absent: {part: classes that are trained and not in it}. overlap: see
-    `Overlap.counts`; and "dropped" training examples. groups: their column, how many of them each part has, and
-    "shared", how many of its groups training has, too.
+    `Overlap.counts`; and "dropped" training examples. unused: classes without any example. groups: their column, how
+    many of them each part has, and "shared", how many of its groups training has, too.
     """
     trained = np.unique(used["train"].labels)
+    whole = [pool, *(used[role] for role in ("validation", "test"))]
     absent = {role: np.setdiff1d(trained, used[role].labels) for role in ("validation", "test")}
     found = {
         "unlabelled": dict(unlabelled),
         "untrained": dict(untrained),
+        "unused": [name for label, name in enumerate(names) if not any((part.labels == label).any() for part in whole)],
         "undrawn": [names[label] for label in np.setdiff1d(pool.labels, trained)],
         "absent": {role: [names[label] for label in labels] for role, labels in absent.items() if len(labels)},
         "overlap": dict(overlap),

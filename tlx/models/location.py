@@ -1,5 +1,6 @@
 """Where a model's weights are: a local folder or file, a registry entry, or a snapshot from the hub. No torch here."""
 
+import hashlib
 import os
 import re
 from fnmatch import fnmatch
@@ -9,6 +10,13 @@ from tlx.data.fingerprint import file_hash, folder_hash, visible_files
 from tlx.errors import UserError
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.th", "*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.onnx")
+
+# What lies beside a file of weights and shapes the network and its inputs, by the names that transformers gives it.
+SHAPING = (
+    *("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
+    "sentencepiece.bpe.model",
+)
 
 
 def locate(path: str, revision: str | None, registry: Path) -> Path:
@@ -57,9 +65,16 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
 
 def weights_hash(place: Path, cache: Path | None, weights: bool = True) -> str:
-    """Content hash of a weights file or folder; with `weights=False` only what shapes the input (tokenizer, config)."""
+    """Content hash of a weights file or folder; with `weights=False` only what shapes the input (tokenizer, config).
+
+    Of a file that is what lies beside it (SHAPING).
+    """
     if place.is_file():
-        return file_hash(place, cache) if weights else ""
+        if weights:
+            return file_hash(place, cache)
+        beside = [place.parent / name for name in SHAPING]
+        found = [f"{file.name} {file_hash(file, cache)}" for file in beside if file.is_file()]
+        return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else ""
     # Cards and readmes say things about the weights; they change nothing.
     skip = ["card.json", "head.safetensors", "*.md", ".*", *(() if weights else WEIGHT_FILES)]
     shaping = [f for f in visible_files(place) if not any(fnmatch(f.name, pattern) for pattern in skip)]

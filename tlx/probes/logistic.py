@@ -51,7 +51,8 @@ class Logistic:
     tol: float = 1e-6
 
     def __post_init__(self) -> None:
-        if not self.choices or not all(isinstance(c, int | float) and c > 0 for c in self.choices):
+        given = self.C if isinstance(self.C, Sequence) else [self.C]
+        if not given or not all(isinstance(c, int | float) and not isinstance(c, bool) and c > 0 for c in given):
             raise UserError(f"strategy.solver.C={self.C} must be a positive number, or a list of them.")
         if self.max_iter < 1:
             raise UserError(f"strategy.solver.max_iter={self.max_iter} must be at least 1.")

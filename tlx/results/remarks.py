@@ -37,6 +37,8 @@ def remarks(about: Mapping[str, Any], size: Any = None) -> list[Remark]:
         near = f"; the nearest that is trained is '{entry['nearest']}'" if entry.get("nearest") else ""
         sentence = f"the label '{name}' ({where}) is never trained, so these count as wrong{near}."
         said.append(Remark(f"untrained/{name}", sum(parts.values()), sentence))
+    if classes := about.get("unused"):
+        said.append(Remark("unused", len(classes), f"no example has the label {_list(classes)}."))
     if classes := about.get("undrawn"):
         drawn = f"dataset.train_size={size} draws" if size is not None else "training has"
         said.append(Remark("undrawn", len(classes), f"{drawn} no example of {_list(classes)}, which it cannot learn."))
@@ -47,12 +49,14 @@ def remarks(about: Mapping[str, Any], size: Any = None) -> list[Remark]:
     if dropped := overlap.pop("dropped", 0):
         sentence = f"{dropped} training examples were left out because validation or test hold them, too."
         said.append(Remark("dropped", dropped, sentence))
-    for role, entry in overlap.items():
+    for name, entry in overlap.items():
+        role, _, among = name.partition("_")
         other = f", {entry['other_label']} of them with another label" if entry["other_label"] else ""
         sentence = (
-            f"{entry['examples']} of {entry['of']} {role} examples are in training, too{other} (dataset.overlap)."
+            f"{entry['examples']} of {entry['of']} {role} examples are in {among or 'training'}, too{other} "
+            "(dataset.overlap)."
         )
-        said.append(Remark(f"overlap/{role}", entry["examples"], sentence))
+        said.append(Remark(f"overlap/{name}", entry["examples"], sentence))
     groups = about.get("groups", {})
     for role, count in groups.get("shared", {}).items():
         sentence = (

@@ -26,7 +26,13 @@ def check_touches(strategy: TransferStrategy, plan: ParameterPlan) -> None:
     if not plan.trained:
         raise UserError("this strategy trains nothing: strategy.freezing freezes every layer group, the head included.")
     freezing, rates = strategy.freezing, strategy.learning_rates
-    if isinstance(freezing, Partial) and freezing.ratio and plan.ever_trainable == {g.name for g in plan.groups}:
+    everything = plan.ever_trainable == {g.name for g in plan.groups}
+    if isinstance(freezing, Partial) and freezing.until and everything:
+        raise UserError(
+            f"strategy.freezing.until={freezing.until} is the lowest layer group, so that nothing would be frozen: "
+            "name one above it, or say strategy=full."
+        )
+    if isinstance(freezing, Partial) and freezing.ratio and everything:
         backbone = len(plan.groups) - 1
         raise UserError(
             f"strategy.freezing.ratio={freezing.ratio} of {backbone} layer groups is less than half of one, so that "
