@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tlx.errors import UserError
-from tlx.names import resolve
+from tlx.instantiate import instantiate
+from tlx.names import hold_targets, resolve
 from tlx.trusted import is_users_own
 
 
@@ -31,6 +34,18 @@ from tlx.trusted import is_users_own
         "tlx.registry.entries.add",
         "tlx.names.resolve",
         "tlx.instantiate.instantiate",
+        "timm.models.load_state_dict",  # unpickles
+        "timm.models.load_checkpoint",
+        "timm.models.save_for_hf",  # writes
+        "timm.utils.log.setup_default_logging",
+        "timm.utils.summary.update_summary",
+        "timm.optim.create_optimizer_v2",
+        "torchvision.models.get_weight",
+        "torchvision.models._utils.handle_legacy_interface",
+        "torchaudio.models.wav2vec2.utils.import_huggingface_model",
+        "tlx.data.fingerprint.fingerprint",  # writes to a file of one's choice
+        "tlx.data.fingerprint._write_cache",
+        "tlx.data.made.make_bundled",
         "tlx.data.made.shutil",  # a module that one of ours has imported
         "tlx.data.made.resolve",  # and a function
         "transformers.dynamic_module_utils.get_class_from_dynamic_module",
@@ -51,12 +66,50 @@ def test_functions_that_no_run_is_made_of(dotted: str) -> None:
         "torch.optim.AdamW",
         "torch.nn.Linear",
         "timm.create_model",
+        "timm.models.resnet18",
+        "timm.optim.Lamb",
         "torchvision.models.resnet18",
+        "torchvision.models.detection.fasterrcnn_resnet50_fpn",
+        "torchvision.models.quantization.resnet18",
+        "torchaudio.models.wav2vec2_base",
+        "torchaudio.models.Conformer",
         "transformers.BertModel",
     ],
 )
 def test_parts_of_runs(dotted: str) -> None:
     assert resolve(dotted, "model._target_").__name__ == dotted.rpartition(".")[2]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "timm.create_model", "model_name": "test_resnet", "checkpoint_path": "evil.pth"},
+        {"_target_": "timm.create_model", "_args_": ["test_resnet", False, None, None, "evil.pth"]},
+        {"_target_": "timm.create_model", "_args_": "${oc.decode:'[test_resnet, false, null, null, evil.pth]'}"},
+        {"_target_": "timm.create_model", "model_name": "test_resnet", "pretrained": True},
+        {"_target_": "timm.create_model", "model_name": "test_resnet", "pretrained_cfg": {"file": "evil.pth"}},
+        {"_target_": "timm.models.resnet18", "cache_dir": "."},
+        {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"},
+        {"_target_": "torchvision.models.resnet18", "pretrained": True},
+        {"_target_": "torch.nn.Sequential", "_args_": [{"_target_": "timm.models.resnet18", "pretrained": True}]},
+    ],
+)
+def test_builders_load_no_weights(node: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"not allowed: (a yaml's networks|give a list)"):
+        instantiate(node, "model")
+    with pytest.raises(UserError, match="not allowed"):
+        hold_targets({"module": node}, "model")
+
+
+def test_what_says_that_nothing_is_loaded_may_stay() -> None:
+    node = {"_target_": "timm.create_model", "model_name": "test_resnet", "pretrained": False, "checkpoint_path": None}
+    assert isinstance(instantiate(node, "model"), torch.nn.Module)
+
+
+def test_options_of_a_vision_backbone_load_none_either() -> None:
+    node = {"_target_": "tlx.models.vision.VisionBackbone", "arch": "test_resnet"}
+    with pytest.raises(UserError, match=r"model\.options\.checkpoint_path=evil\.pth is not allowed"):
+        instantiate(node | {"options": {"checkpoint_path": "evil.pth"}}, "model")
 
 
 def test_the_users_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tlx.errors import UserError, nearest, unknown
-from tlx.trusted import check_before_import, check_named
+from tlx.trusted import check_before_import, check_given, check_named
 
 
 def resolve(dotted: str, key: str) -> Any:
@@ -37,11 +37,11 @@ def hold_targets(node: Any, key: str, skip: bool = False) -> None:
     """Check every `_target_` within a node that somebody else will build; with `skip` not that of the node itself.
 
     Raises:
-        UserError: one that a config may not name (`tlx.trusted`).
+        UserError: one that a config may not name, or with an argument that it may not give (`tlx.trusted`).
     """
     if isinstance(node, dict):
         if "_target_" in node and not skip:
-            resolve(node["_target_"], f"{key}._target_")
+            check_given(resolve(node["_target_"], f"{key}._target_"), node, key)
         for name, inner in node.items():
             hold_targets(inner, f"{key}.{name}")
     elif isinstance(node, list):
@@ -57,8 +57,10 @@ def check_arguments(target: Any, node: Mapping[str, Any], key: str, given: Colle
     them.
 
     Raises:
-        UserError: a key that it does not take (nearest match), or a value of another type.
+        UserError: a key that it does not take (nearest match), a value of another type, or one that a config may not
+            give (`tlx.trusted`).
     """
+    check_given(target, node, key)
     parameters = inspect.signature(target).parameters
     hints = _hints(target)
     later = {n for n, p in parameters.items() if p.default is p.empty} if node.get("_partial_") else set()

@@ -2,9 +2,11 @@
 
 A folder of configs may come from a stranger. What it names is called with the arguments that it gives, so it may name
 
-- parts of tlx that runs are made of (the rooms in ROOMS);
-- classes of torch, and of packages that depend on it, that are networks, optimizers or schedules, and the functions of
-  LIBRARIES that build networks;
+- parts of tlx that runs are made of: public classes in ROOMS, public functions in FUNCTIONS;
+- classes of torch, and of packages that depend on it, that are networks, optimizers or schedules, and the functions
+  that build a network by its name: `timm.create_model`, timm's entry points, torchvision's builders of models, and what
+  torchaudio.models exports. Their arguments that read weights or write a download (LOADING) are refused, as
+  `model.path` says where weights come from;
 - the user's own code: modules that lie outside of the standard library and of installed packages, which means that
   somebody put them on PYTHONPATH or installed them as editable; and installed packages that depend on tlx.
 
@@ -17,6 +19,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import requires
 from typing import Any
 
@@ -27,8 +30,17 @@ ROOMS = (
     *("tlx.models", "tlx.data", "tlx.tasks", "tlx.strategies", "tlx.objectives", "tlx.callbacks", "tlx.probes"),
     *("tlx.schedules", "tlx.measures", "hydra_plugins"),
 )
+# Others read and write files, whose names and contents a yaml could choose.
+FUNCTIONS = ("tlx.models", "tlx.data.bundled", "tlx.schedules")
 OURS = ("tlx", "hydra_plugins")
-LIBRARIES = ("timm", "torchvision.models", "torchaudio.models")
+BUILDERS = ("timm", "torchvision", "torchaudio")  # the last needs torch, and its package does not say so
+# Arguments of libraries' functions that unpickle a file, or put what an address holds into a folder of one's choice.
+LOADING = (
+    *("pretrained", "pretrained_backbone", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+    *("weights", "weights_backbone"),
+)
+# Of any part of a library: code that comes with weights.
+CODE = ("trust_remote_code",)
 
 
 def check_before_import(dotted: str, key: str) -> None:
@@ -44,7 +56,7 @@ def check_before_import(dotted: str, key: str) -> None:
         fine = False
     else:
         unknown = top not in sys.modules and importlib.util.find_spec(top) is None  # the import will say so
-        fine = unknown or is_users_own(top) or _depends_on(top, "torch") or _depends_on(top, "tlx")
+        fine = unknown or top in BUILDERS or is_users_own(top) or _depends_on(top, "torch") or _depends_on(top, "tlx")
     if not fine:
         raise _refused(dotted, key)
 
@@ -59,14 +71,49 @@ def check_named(found: Any, dotted: str, key: str) -> None:
     if inspect.ismodule(found):
         fine = False
     elif top in OURS:
-        fine = _within(home, ROOMS)
+        rooms = FUNCTIONS if inspect.isroutine(found) else ROOMS
+        fine = _within(home, rooms) and not dotted.rpartition(".")[2].startswith("_")
     elif is_users_own(top) or _depends_on(top, "tlx"):
         # What it has imported from elsewhere is not its own.
         fine = home.partition(".")[0] not in sys.stdlib_module_names or not callable(found)
     else:
-        fine = _is_part(found, home)
+        fine = _is_part(found)
     if not fine:
         raise _refused(dotted, key)
+
+
+def check_given(found: Any, given: Mapping[str, Any], key: str) -> None:
+    """Refuse arguments of a library's part, named or in `_args_`, with which it would read weights or run their code.
+
+    `given` are the keys of the config node `key`, of which `found` is the target.
+
+    Raises:
+        UserError: names the argument.
+    """
+    top = (getattr(found, "__module__", None) or "").partition(".")[0]
+    if top in OURS or is_users_own(top) or _depends_on(top, "tlx"):
+        return
+    placed = given.get("_args_") or []
+    if not isinstance(placed, list):
+        raise UserError(f"{key}._args_={placed} is not allowed: give a list.")
+    names = [n for n, p in inspect.signature(found).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    refuse_loading(
+        {**given, **dict(zip(names, placed, strict=False))}, key, LOADING + CODE if inspect.isfunction(found) else CODE
+    )
+
+
+def refuse_loading(given: Mapping[str, Any], key: str, names: tuple[str, ...] = LOADING) -> None:
+    """Refuse each of the arguments `names` of a builder of networks, unless it says that nothing is loaded.
+
+    Raises:
+        UserError: names the argument.
+    """
+    for name in names:
+        if given.get(name) not in (None, False):
+            raise UserError(
+                f"{key}.{name}={given[name]} is not allowed: a yaml's networks begin with random weights, and run no "
+                f"code of others. Leave {name} out; model.path=FOLDER_OR_FILE says which weights are loaded."
+            )
 
 
 def is_users_own(top: str) -> bool:
@@ -77,16 +124,36 @@ def is_users_own(top: str) -> bool:
     return top == "__main__" or (bool(where) and not any(map(installed, where)))
 
 
-def _is_part(found: Any, home: str) -> bool:
-    """Whether it is a class that runs are made of, or builds networks."""
+def _is_part(found: Any) -> bool:
+    """Whether it is a class that runs are made of, or builds a network by its name."""
     if inspect.isfunction(found):
-        return _within(home, LIBRARIES)
+        return any(found is builder for builder in _builders(found))
     if not inspect.isclass(found):
         return False
     import torch
 
     kinds = (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     return issubclass(found, kinds)
+
+
+def _builders(found: Any) -> Iterator[Any]:
+    """What a library that builds networks has under the name of the function `found`."""
+    library, name = found.__module__.partition(".")[0], found.__name__
+    if library == "timm":
+        import timm
+
+        yield timm.create_model
+        if timm.is_model(name):
+            yield timm.model_entrypoint(name)
+    elif library == "torchvision":
+        from torchvision import models
+
+        yield from map(models.get_model_builder, models.list_models())
+    elif library == "torchaudio":
+        from torchaudio import models as exported
+
+        if name in exported.__all__:
+            yield getattr(exported, name)
 
 
 @functools.cache
@@ -104,7 +171,8 @@ def _within(dotted: str, packages: tuple[str, ...]) -> bool:
 
 def _refused(dotted: str, key: str) -> UserError:
     return UserError(
-        f"{key}={dotted} is not allowed: a config may name parts of tlx ({', '.join(ROOMS[:7])}, …), networks and "
-        "optimizers of libraries, and your own code (on PYTHONPATH, or installed as editable), so that a yaml alone "
-        "runs no other. A function of your own may call it."
+        f"{key}={dotted} is not allowed: a config may name parts of tlx ({', '.join(ROOMS[:7])}, …), networks, "
+        "optimizers and builders of models of libraries (timm.create_model, torchvision.models.resnet18), and your own "
+        "code (on PYTHONPATH, or installed as editable), so that a yaml alone runs no other. A function of your own "
+        "may call it."
     )

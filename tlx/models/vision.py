@@ -13,6 +13,7 @@ from tlx.errors import UserError, unknown
 from tlx.layer_groups import LayerGroup, Layers, divide
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.weights import read_json
+from tlx.trusted import refuse_loading
 
 # A name that no expression of timm matches, to find out which group that makes.
 _UNMATCHED = "\0"
@@ -39,7 +40,8 @@ class VisionBackbone(Backbone):
     architecture's tag; `mean`, `std`, `channels` override it.
 
     Raises:
-        UserError: no such architecture, or one that describes no layer groups while the yaml states none.
+        UserError: no such architecture, options that load weights (`tlx.trusted`), or an architecture that describes no
+            layer groups while the yaml states none.
     """
 
     modality: ClassVar[str] = "image"
@@ -69,6 +71,7 @@ class VisionBackbone(Backbone):
         if name != arch and arch not in (tags := timm.list_pretrained(f"{name}.*")):
             raise unknown(f"tag of the timm architecture {name}", arch, [*tags, name])
         extra: dict[str, Any] = dict(options or {})
+        refuse_loading(extra, "model.options")
         if channels:
             extra["in_chans"] = channels
         if pooling:
