@@ -1,5 +1,6 @@
 """Passwords and tokens are not kept in the clear."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlx.errors import UserError
-from tlx.masking import masked, unmasked
+from tlx.masking import mask_file, masked, unmasked
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,56 @@ def test_values_of_secret_variables_become_references_wherever_they_stand() -> N
         "path": "/data/sets/trec and /home/me/.ssh/id",
         "dataset": "digits",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *((name, True) for name in ("PGPASSWORD", "HFTOKEN", "SECRETKEY", "MYSQL_PWD", "GITHUB_PAT", "my_apikey")),
+        *((name, True) for name in ("OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "TOKEN_OF_MINE", "DBPASSWD")),
+        *((name, False) for name in ("PWD", "OLDPWD", "TOKEN_PATH", "GITHUB_TOKEN_FILE", "SECRETS_DIR", "MONKEY")),
+        *((name, False) for name in ("PG_COMPAT", "TOKENIZERS_PARALLELISM", "PATH")),
+    ],
+)
+def test_which_names_say_so(name: str, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "a-value-of-its-own")
+    assert masked("a-value-of-its-own") == (f"${{oc.env:{name}}}" if secret else "a-value-of-its-own")
+
+
+def test_a_file(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    mask_file(log)
+    assert not log.exists()
+    log.write_bytes(b"no secret \xff\n")
+    before = log.stat()
+    mask_file(log)
+    assert log.stat() == before
+    log.write_bytes(b"\xff login with correct horse\n")
+    mask_file(log)
+    assert log.read_bytes() == b"\xff login with ${oc.env:DB_PASSWORD}\n"
+
+
+def test_the_log_of_a_run(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule of the user's own raises with a token in its message."""
+    (tmp_path / "rule_with_token.py").write_text(
+        "import os\n"
+        "from tlx.strategies.freezing import NoFreezing\n"
+        "from tlx.models.backbone import Backbone\n"
+        "class Rule(NoFreezing):\n"
+        "    calls = 0\n"
+        "    def phases(self, groups):\n"
+        "        if os.environ.get('TLX_TEST_PARENT') != str(os.getpid()):\n"
+        "            print('correct horse', flush=True)\n"
+        "            raise RuntimeError(os.environ['DB_PASSWORD'])\n"
+        "        return super().phases(groups)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TLX_TEST_PARENT", str(os.getpid()))
+    words = ["-m", "strategy=full", "strategy.freezing._target_=rule_with_token.Rule", "hydra.launcher.backend=local"]
+    assert tlx.train(*words, "hydra.launcher.n_jobs=1").code != 0
+    (log,) = tlx.runs.rglob("log.txt")
+    assert "correct horse" not in log.read_text()
+    assert "${oc.env:DB_PASSWORD}" in log.read_text()
 
 
 @given(

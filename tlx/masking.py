@@ -1,20 +1,27 @@
 """Passwords and tokens stay out of what is kept: records, plans, registry cards and copies hold a reference instead.
 
-A secret is the value of an environment variable whose name says so (…_KEY, …_TOKEN, …SECRET…, …PASSWORD…) or that
-TLX_SECRETS lists (NAME,NAME), however it came into a config or a message: by `${oc.env:NAME}`, by the shell, or from a
-library's error. What is kept has `${oc.env:NAME}` in its place, from which a rerun reads it again.
+A secret is the value of an environment variable whose name says so (…_KEY, …TOKEN, …SECRET, …PASSWORD, …PWD, …PAT) or
+that TLX_SECRETS lists (NAME,NAME), however it came into a config or a message: by `${oc.env:NAME}`, by the shell, or
+from a library's error. What is kept has `${oc.env:NAME}` in its place, from which a rerun reads it again. A value of
+fewer than LEAST characters is not recognised.
 """
 
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from tlx.atomic import atomic
 from tlx.errors import UserError
 
 LEAST = 8  # characters; what is shorter may be part of any word
+# At the end of a word, with or without a word before; PAT (a personal access token) and KEY stand alone, as the
+# ends of COMPAT and MONKEY say nothing. PWD and OLDPWD are folders.
 NAMES = re.compile(
-    r"(^|_)(KEY|APIKEY|TOKEN|PASS|PASSWD|PASSWORD|PASSPHRASE|SECRET|SECRETS|CREDENTIAL|CREDENTIALS)($|_(?!PATH|FILE|DIR))",
+    r"(?!(OLD)?PWD$)(.*_)?"
+    r"(KEY|PASS|PAT|CREDENTIALS?|[A-Z0-9]*(PASSWORD|PASSWD|PASSPHRASE|SECRETS?|SECRETKEY|TOKEN|APIKEY|PWD))"
+    r"($|_(?!(.*_)?(PATH|FILE|DIR)$))",
     re.IGNORECASE,
 )
 REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
@@ -27,6 +34,21 @@ def masked(value: Any) -> Any:
         return value
     pattern = re.compile("|".join(re.escape(secret) for secret in sorted(found, key=len, reverse=True)))
     return _changed(value, lambda text: pattern.sub(lambda match: f"${{oc.env:{found[match.group()]}}}", text))
+
+
+def mask_file(path: Path) -> None:
+    """Replace every secret in a text file, as `masked` does; a file without one, or that is not there, is left alone.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    if not path.is_file():
+        return
+    # Bytes that are no text go through as they are.
+    text = path.read_bytes().decode(errors="surrogateescape")
+    if (clean := masked(text)) != text:
+        with atomic(path) as file:
+            file.write(clean.encode(errors="surrogateescape"))
 
 
 def unmasked(value: Any) -> Any:
@@ -50,7 +72,7 @@ def _secrets() -> dict[str, str]:
     return {
         value: name
         for name, value in sorted(os.environ.items())
-        if len(value) >= LEAST and (name in listed or NAMES.search(name))
+        if len(value) >= LEAST and (name in listed or NAMES.match(name))
     }
 
 

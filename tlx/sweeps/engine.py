@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tlx.errors import UserError
 from tlx.interruption import Interruption, cause_of_death
+from tlx.masking import mask_file
 from tlx.results.jsonfile import Damaged
 from tlx.results.record import KILLED, effort, headline, read_record
 from tlx.sweeps.folder import Busy, bury, locked, log_tail
@@ -110,6 +111,7 @@ def carry_out(todo: Sequence[Planned], backend: Backend, rules: Rules, progress:
                     running.remove(job)
                 for run, code in ((run, code) for job, code in ended for run in job.runs):
                     progress.end(run)
+                    _mask_log(run)
                     end = settle(run, code)
                     leaving = interruption.requested is not None
                     if end == "elsewhere":
@@ -138,6 +140,15 @@ def _note_effort(run: Planned) -> None:
         run.config["run"]["seen"] = effort(read_record(run.folder))
     except Damaged:
         run.config["run"]["seen"] = effort(None)
+
+
+def _mask_log(run: Planned) -> None:
+    """Take secrets out of what a run's process printed, which it can no more do itself where it was killed."""
+    try:
+        with locked(run.folder):
+            mask_file(run.folder / "log.txt")
+    except Busy:
+        return  # its sweep does it
 
 
 def settle(run: Planned, code: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import RunFailed, UserError
+from tlx.masking import masked
 from tlx.sweeps.control import Control, NotShared
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.local import LocalBackend, modules_for, start_server
@@ -119,7 +120,7 @@ class RayBackend:
         except self.ray.exceptions.RayError as error:
             job.folder.mkdir(parents=True, exist_ok=True)
             with (job.folder / "log.txt").open("a") as log:
-                log.write(f"{type(error).__name__}: {' '.join(str(error).split())}\n")
+                log.write(masked(f"{type(error).__name__}: {' '.join(str(error).split())}\n"))
             return LOST
 
     def _count(self) -> int:

@@ -208,4 +208,4 @@ class SlurmBackend:
     def _note(self, run: Job, text: str) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         with (run.folder / "log.txt").open("a") as log:
-            log.write(text.rstrip() + "\n")
+            log.write(masked(text.rstrip() + "\n"))
