@@ -9,6 +9,7 @@ from typing import Any
 
 from tlx.config_folder import CONFIG_DIR
 from tlx.errors import UserError, unknown
+from tlx.tasks.metrics import check_metrics
 
 _ABSENT = object()
 
@@ -64,6 +65,10 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model.path": ("a folder, a file, registry:NAME, hub:OWNER/NAME or null", lambda v: v is None or _text(v)),
     "dataset": _PART,
     "dataset.modality": ("text, image or audio", lambda v: v in ("text", "image", "audio")),
+    "dataset.metrics": (
+        "a list of names of metrics, as [accuracy, macro_f1]",
+        lambda v: isinstance(v, list) and all(map(_text, v)),
+    ),
     "dataset.monitor": ("the name of a metric", _text),
     "dataset.split_seed": ("a whole number ≥ 0", lambda v: _whole(v, 0)),
     "dataset.subset_seed": ("a whole number ≥ 0, or null", lambda v: v is None or _whole(v, 0)),
@@ -128,6 +133,7 @@ OPTIONAL = (
     "strategy.solver",
     "strategy.calibrate",
     "model.path",
+    "dataset.metrics",
     "dataset.split_seed",
     "dataset.subset_seed",
     "logger.wandb.mode",
@@ -166,6 +172,8 @@ def check_values(config: dict[str, Any]) -> None:
             raise UserError(f"{key} is missing: give {words}.")
         if not fits(value):
             raise UserError(f"{key}={_shown(value)} is not allowed: give {words}.")
+    if "metrics" in config["dataset"]:
+        check_metrics(config["dataset"]["metrics"], config["dataset"]["monitor"])
     _check_optimizer(config["optimizer"])
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):

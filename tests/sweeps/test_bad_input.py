@@ -299,3 +299,12 @@ def test_traceback_on_request(tlx) -> None:
     assert "Traceback (most recent call last)" in outcome.err
     assert outcome.err.strip().splitlines()[-1].startswith("tlx: unknown strategy 'fulll'")
     shutil.rmtree(tlx.runs, ignore_errors=True)
+
+
+@pytest.mark.parametrize("verb", [("train",), ("train", "-m"), ("train", "-m", "--dry-run")])
+def test_a_misspelt_metric_is_named_before_anything_is_pretrained(verbs, verb: tuple[str, ...]) -> None:
+    """The registry is empty, so that the model of the run would be made first."""
+    words = ["dataset.metrics=[acuracy]", "dataset=digits", "model=tiny_vision"]
+    message = verbs(*verb, *verbs.quick, *words).complaint
+    assert "unknown metric in dataset.metrics 'acuracy'" in message and "'accuracy'" in message
+    assert not verbs.registry.exists() and not verbs.runs.exists()

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 from tlx.errors import UserError
 from tlx.tasks import metrics
 from tlx.tasks.classification import Classification
-from tlx.tasks.metrics import check_monitor, direction, directions, known, rank, undefined
+from tlx.tasks.metrics import check_metrics, check_monitor, direction, directions, known, rank, undefined
 
 Case = tuple[np.ndarray, np.ndarray]
 
@@ -177,3 +177,11 @@ def test_the_scores_of_a_run_are_doubles(tlx) -> None:
     record = tlx.record("strategy=full", "dataset.val_size=77")
     hits = record["metrics"]["val/accuracy"] * 77
     assert hits == pytest.approx(round(hits), abs=1e-9), "as a float32 it is off by 1e-6"
+
+
+def test_a_misspelt_metric_is_named_before_the_monitor_that_it_was_to_be() -> None:
+    with pytest.raises(UserError, match=r"unknown metric in dataset.metrics 'acuracy'\. Did you mean 'accuracy'"):
+        check_metrics(["acuracy"], "accuracy")
+    with pytest.raises(UserError, match=r"dataset.monitor='acuracy' is not among dataset.metrics=\['accuracy'\]"):
+        check_metrics(["accuracy"], "acuracy")
+    check_metrics(["accuracy"], "accuracy")

@@ -19,6 +19,7 @@ from tlx.data.sampling import SAMPLERS
 from tlx.data.splits import carve, parse_size, take
 from tlx.data.table_files import check_encoding
 from tlx.errors import UserError, nearest, unknown
+from tlx.tasks.metrics import check_metrics
 
 MODALITIES = ("text", "image", "audio")
 TASKS = ("classification",)
@@ -97,13 +98,7 @@ class Dataset:
         for key, words in allowed.items():
             if getattr(self, key) not in words:
                 raise unknown(f"dataset.{key}", getattr(self, key), words)
-        if self.monitor not in self.metrics:
-            # Which of the two is misspelt is not known here.
-            listed = ", ".join(f"'{name}'" for name in self.metrics)
-            raise UserError(
-                f"dataset.monitor='{self.monitor}' is not among dataset.metrics=[{listed}], which it must be one of: "
-                "correct the one, or add it to the others (dataset.monitor is accuracy unless you say otherwise)."
-            )
+        check_metrics(self.metrics, self.monitor)
         for key in ("validation_share", "test_share"):
             if not 0 < getattr(self, key) < 1:
                 raise UserError(f"dataset.{key}={getattr(self, key)} must lie between 0 and 1.")

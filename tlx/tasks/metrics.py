@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,24 @@ def check(name: str) -> None:
     """
     if name not in known():
         raise unknown("metric", name, known())
+
+
+def check_metrics(metrics: Sequence[str], monitor: str) -> None:
+    """See that there are all metrics of a data set, and that the one it monitors is one of them.
+
+    Raises:
+        UserError: the name that is wrong; a misspelt metric comes first, as the monitor may be right.
+    """
+    for name in metrics:
+        if name not in known():
+            raise unknown("metric in dataset.metrics", name, known())
+    if monitor not in metrics:
+        # Which of the two is misspelt is not known here.
+        listed = ", ".join(f"'{name}'" for name in metrics)
+        raise UserError(
+            f"dataset.monitor='{monitor}' is not among dataset.metrics=[{listed}], which it must be one of: "
+            "correct the one, or add it to the others (dataset.monitor is accuracy unless you say otherwise)."
+        )
 
 
 def scores(names: Iterable[str], logits: "Tensor", labels: "Tensor") -> dict[str, float]:
