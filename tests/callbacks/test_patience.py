@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from tlx.callbacks.patience import Patience
 from tlx.callbacks.phases import PhaseSchedule
+from tlx.errors import UserError
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule
 from tlx.plan import frozen_hash
@@ -209,3 +210,10 @@ def test_a_record_of_a_training_that_ended_before_its_last_phase_says_so(
     (said,) = [text for text in record["warnings"] if "ended in phase" in text]
     assert f"phase 2 of {len(names)}" in said and all(name in said for name in names[-1] - names[1])
     assert "layers never trained" in " ".join(tlx("table", str(tlx.runs / "adhoc")).out.split())
+
+
+def test_a_schedule_that_is_not_in_the_trainer_is_missed() -> None:
+    schedule = PhaseSchedule()
+    trainer = L.Trainer(callbacks=[Patience(schedule, "val/given", "min", 1)], logger=False, enable_checkpointing=False)
+    with pytest.raises(UserError, match=r"Patience ends the phases of a PhaseSchedule.*callbacks=\[schedule, Patience"):
+        trainer.callbacks[0].setup(trainer, L.LightningModule(), "fit")

@@ -6,6 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
 
 from tlx.callbacks.phases import PhaseSchedule
+from tlx.errors import UserError
 
 
 class Patience(EarlyStopping):
@@ -14,6 +15,9 @@ class Patience(EarlyStopping):
     After `patience` of them the next phase begins (`PhaseSchedule.advance`); in the last one the training ends, and so
     it does in any where the score is no number. A phase's first validation sets its best score: what is unfrozen may
     cost something at first.
+
+    Raises:
+        UserError: from `fit`: `schedule` is not among the Trainer's callbacks.
     """
 
     def __init__(self, schedule: PhaseSchedule, monitor: str, mode: str, patience: int) -> None:
@@ -21,6 +25,14 @@ class Patience(EarlyStopping):
         super().__init__(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
         self.schedule, self.phase = schedule, 0
         self._worst = self.best_score
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self.schedule not in trainer.callbacks:  # type: ignore[attr-defined]
+            raise UserError(
+                f"Patience ends the phases of a {type(self.schedule).__name__} that is not among the Trainer's "
+                "callbacks, so that no phase would begin: give both, callbacks=[schedule, Patience(schedule, …)]."
+            )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.schedule.phase != self.phase:
