@@ -646,3 +646,12 @@ def test_a_score_that_nobody_logs_is_said(caplog: pytest.LogCaptureFixture) -> N
         callback = NegativeTransferWarning("val_acc", untrained=0.5)
         trainer(callback, max_epochs=3).fit(Validates(), data(), data(2))
     assert caplog.text.count("nothing is compared: val_acc is not logged; what is logged: val_loss") == 1
+
+
+def test_a_factor_of_rates_that_an_optimiser_does_not_have() -> None:
+    from transformers import Adafactor
+
+    module = Foreign(lambda m: Adafactor(m.parameters(), lr=None, relative_step=True))
+    with pytest.raises(UserError, match=r"Adafactor has no learning rate .* leave lr_factor at 1"):
+        trainer(GradualUnfreezing(groups, lr_factor=0.5)).fit(module, data())
+    trainer(GradualUnfreezing(groups), max_epochs=3).fit(module, data())

@@ -60,9 +60,18 @@ class RateFactor:
 
     So it holds whatever sets the rates: any scheduler, or the module itself. In between, the rates are those that the
     module gave.
+
+    Raises:
+        UserError: an optimiser without a learning rate.
     """
 
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        for optimizer in optimizers:
+            if any(group.get("lr") is None for group in optimizer.param_groups):
+                raise UserError(
+                    f"{type(optimizer).__name__} has no learning rate (lr is None) that lr_factor could multiply: give "
+                    "it one (Adafactor: lr=1e-3, relative_step=False), or leave lr_factor at 1."
+                )
         self.factor = 1.0
         self._given: list[tuple[dict[str, Any], Any]] = []
         self._handles: list[RemovableHandle] = []
