@@ -326,3 +326,33 @@ def test_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [g["name"] for g in trainer.optimizers[0].param_groups] == ["block0", "block2", "head"]
     assert [g["lr"] for g in trainer.optimizers[0].param_groups] == pytest.approx([2.5e-4, 5e-4, 1e-3])
     assert trainer.callbacks[0].starts == [0, 6, 12]
+
+
+def per_group_lambdas(module: Foreign) -> Any:
+    optimizer = torch.optim.SGD([{"params": module.stem.parameters()}, {"params": module.head.parameters()}], lr=LR)
+    return stepwise(optimizer, schedulers.LambdaLR(optimizer, [lambda step: 1.0, lambda step: 0.5, lambda step: 2.0]))
+
+
+def per_group_floors(module: Foreign) -> Any:
+    optimizer = torch.optim.SGD(module.parameters(), lr=LR)
+    scheduler = schedulers.ReduceLROnPlateau(optimizer, min_lr=[1e-5])
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "loss"}}
+
+
+@pytest.mark.parametrize("configure", [per_group_lambdas, per_group_floors])
+def test_lists_per_group_of_the_optimiser_are_refused_in_words(configure: Callable[[Foreign], Any]) -> None:
+    with pytest.raises(
+        UserError, match=r"makes the groups of the module's optimiser anew.*one value for all, or one function"
+    ):
+        fit(configure, DiscriminativeLR(groups))
+
+
+def test_an_optimiser_of_one_group_is_refused_in_words() -> None:
+    with pytest.raises(UserError, match=r"takes one group of parameters alone .*AdamW or SGD"):
+        fit(lambda m: torch.optim.LBFGS(m.parameters()), DiscriminativeLR(groups))
+
+
+def test_other_errors_of_the_module_are_its_own() -> None:
+    with pytest.raises(ValueError, match="Invalid learning rate") as raised:
+        fit(lambda m: torch.optim.SGD(m.parameters(), lr=-1.0), DiscriminativeLR(groups))
+    assert not isinstance(raised.value, UserError)

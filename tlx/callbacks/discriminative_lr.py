@@ -1,6 +1,7 @@
 """Discriminative learning rates for anybody's LightningModule."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -126,7 +127,8 @@ class DiscriminativeLR(L.Callback):
     does) together with its schedulers.
 
     Raises:
-        UserError: an optimiser without a learning rate; a scheduler that sets absolute learning rates (OneCycleLR,
+        UserError: an optimiser without a learning rate, or that takes one group alone (LBFGS); a scheduler with a list
+            per group of the optimiser; one that sets absolute learning rates (OneCycleLR,
             CyclicLR) and so undid the factors, or does not say what it keeps; a checkpoint with other factors.
     """
 
@@ -158,7 +160,12 @@ class DiscriminativeLR(L.Callback):
 
         self._split = split
         with regrouped(split):
-            yield
+            try:
+                yield
+            except ValueError as error:
+                if words := _in_words(str(error)):
+                    raise UserError(words) from error
+                raise
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for optimizer in trainer.optimizers:
@@ -198,6 +205,22 @@ class DiscriminativeLR(L.Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "fit")
+
+
+def _in_words(text: str) -> str | None:
+    """What torch says of groups whose number it did not expect, and what to do; None where it says something else."""
+    if "per-parameter options" in text:  # LBFGS
+        return (
+            "DiscriminativeLR gives each layer group a learning rate of its own, and the module's optimiser takes one "
+            f"group of parameters alone ({text}): use another, as AdamW or SGD."
+        )
+    if re.search(r"(lr_lambdas|min_lrs),.* got|same length as optimizer.param_groups", text):
+        return (
+            "DiscriminativeLR makes the groups of the module's optimiser anew, one for each layer group, so that a "
+            f"list with an entry per group does not fit them ({text}): give the scheduler one value for all, or "
+            "one function."
+        )
+    return None
 
 
 def _owners(module: nn.Module, groups: Sequence[LayerGroup]) -> dict[int, str]:
