@@ -1,5 +1,6 @@
 """What users get wrong: exit code 2, one message that names the mistake, and nothing written."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -219,8 +220,6 @@ def test_weights_of_another_network(tlx, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_run(tlx) -> None:
-    import json
-
     first = tlx.record()
     folder = next((tlx.runs / "adhoc").glob("tiny_vision-*"))
     (folder / "record.json").write_text(json.dumps(first | {"identity": "0" * 64}))
@@ -229,8 +228,6 @@ def test_a_folder_of_another_run(tlx) -> None:
 
 
 def test_a_record_cut_short_is_reported_and_the_run_done_again(tlx) -> None:
-    import json
-
     first = tlx.record()
     file = next((tlx.runs / "adhoc").glob("tiny_vision-*")) / "record.json"
     file.write_text('{"schema": 1')
@@ -308,3 +305,18 @@ def test_a_misspelt_metric_is_named_before_anything_is_pretrained(verbs, verb: t
     message = verbs(*verb, *verbs.quick, *words).complaint
     assert "unknown metric in dataset.metrics 'acuracy'" in message and "'accuracy'" in message
     assert not verbs.registry.exists() and not verbs.runs.exists()
+
+
+def test_a_record_of_a_newer_tlx_is_left_out_of_a_sweep(tlx) -> None:
+    words = ["-m", "strategy=scratch", "seed=0,1,2", "study=newer"]
+    assert tlx.train(*words[:2], "seed=0,1", *words[3:]).code == 0
+    file = next(f for f in (tlx.runs / "newer").glob("*/record.json") if json.loads(f.read_text())["config"]["seed"])
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 2}))
+    before = file.read_bytes()
+    dry = tlx.train(*words, "--dry-run")
+    assert dry.code == 0 and "2 runs (1 cells): 1 done, 1 to do" in dry.out and f"{file} has schema 2" in dry.out
+    outcome = tlx.train(*words)
+    assert outcome.code == 0, outcome.err
+    assert f"warning: {file} has schema 2" in outcome.err and "is left out" in outcome.err
+    assert file.read_bytes() == before
+    assert sorted(r["config"]["seed"] for r in tlx.records("newer") if r["schema"] == 1) == [0, 2]

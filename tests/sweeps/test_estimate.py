@@ -6,7 +6,7 @@ import pytest
 
 from tlx.results.record import write_record
 from tlx.sweeps import estimate, progress
-from tlx.sweeps.estimate import Estimate
+from tlx.sweeps.estimate import Estimate, Times
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
 
@@ -99,3 +99,10 @@ def test_a_run_that_failed_tells_nothing_and_is_not_waited_for(tmp_path: Path, c
     found.end(full[0])
     found.failed(full[0])
     assert found.text() == "" and list(found.left) == [full[1].folder]
+
+
+def test_a_record_of_a_newer_tlx_tells_nothing(tmp_path: Path) -> None:
+    (run,) = runs(tmp_path, "full", 1)
+    run.folder.mkdir()
+    (run.folder / "record.json").write_text('{"schema": 2}')
+    assert Times().add(run) == 0.0

@@ -10,7 +10,7 @@ from tlx.results.record import read_record
 from tlx.sweeps.estimate import Times
 from tlx.sweeps.launchers import jobs_that_fit, own_launcher
 from tlx.sweeps.skipping import why_skipped
-from tlx.sweeps.study import Planned, compose_all, plan_runs
+from tlx.sweeps.study import Planned, compose_all, left_alone, plan_runs
 
 
 def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
@@ -27,7 +27,7 @@ def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
     absent = [entry_to_make(run.config) for run in kept]
     waiting = [name for name in absent if name]
     ready = [run for run, name in zip(kept, absent, strict=True) if name is None]
-    planned = list({run.folder: run for run in plan_runs(ready)}.values())
+    planned, sentences = left_alone(list({run.folder: run for run in plan_runs(ready)}.values()))
     done = [run for run in planned if run.finished]
     todo = [run for run in planned if not run.finished]
     cells = len({run.config["run"]["cell"] for run in planned})
@@ -37,6 +37,7 @@ def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
         lines.append(f"{len(waiting)} of them wait for the registry's {names}, which would be made first")
     for why, number in Counter(why for why in reasons if why).items():
         lines.append(f"{number} left out: {why}")
+    lines += [f"warning: {sentence}" for sentence in sentences]
     for status, number in Counter(_status(run) for run in todo).items():
         lines.append(f"  {number} {status}")
     return [*lines, _cost(done, todo, options)]

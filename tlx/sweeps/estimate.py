@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.jsonfile import Damaged
 from tlx.results.live import duration
-from tlx.results.record import read_record
+from tlx.results.record import Newer, read_record
 
 if TYPE_CHECKING:
     from tlx.sweeps.study import Planned
@@ -28,7 +28,7 @@ class Times:
         """Note a finished run, and return its seconds; 0.0 where its record does not say."""
         try:
             record = read_record(run.folder)
-        except Damaged:
+        except (Damaged, Newer):
             return 0.0
         seconds = record["seconds"].get("total") if record else None
         if seconds is None:

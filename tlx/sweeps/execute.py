@@ -26,7 +26,7 @@ from tlx.sweeps.launchers import make_backend, own_launcher
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.search_options import own_sweeper
 from tlx.sweeps.skipping import why_skipped
-from tlx.sweeps.study import Planned, compose_all, plan_run, plan_runs, write_study
+from tlx.sweeps.study import Planned, compose_all, left_alone, plan_run, plan_runs, write_study
 from tlx.sweeps.worker import NO_WORD, do
 
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ def examine(
         writable(Path(cache))
     for run in composed:
         pretrain_if_missing(compose, run.config, run.choices)
-    runs = list({run.folder: run for run in plan_runs(composed)}.values())
+    runs, sentences = left_alone(list({run.folder: run for run in plan_runs(composed)}.values()))
+    for sentence in sentences:
+        print(f"tlx: warning: {sentence}", file=sys.stderr)
     todo = unfinished(runs)
     for planned in todo:
         try:

@@ -185,6 +185,8 @@ class Search:
         try:
             jobs = [self.compose([*self.space.fixed, *attempt.words, *seed]) for seed in seeds]
             attempt.runs = examine(self.compose, jobs)
+            if len(attempt.runs) < len({tuple(seed) for seed in seeds}):  # means over fewer seeds do not compare
+                raise UserError("a newer tlx did a run of this trial, and this one cannot read it: update tlx.")
         except UserError as error:
             self._end(attempt, "FAIL", str(error), impossible=True)
             return False

@@ -15,7 +15,7 @@ from tlx.own_code import libraries
 from tlx.registry.entries import entry_folder, read_card
 from tlx.results.collect import PLAN, read_plan
 from tlx.results.jsonfile import Damaged, write_json_rows
-from tlx.results.record import read_record
+from tlx.results.record import Newer, read_record
 from tlx.results.recording import versions
 
 
@@ -67,6 +67,28 @@ class Planned:
         if folder is None:
             return True
         return (folder / "card.json").is_file() and read_card(folder).get("run") == self.config["run"]["identity"]
+
+
+def left_alone(runs: Sequence[Planned]) -> tuple[list[Planned], list[str]]:
+    """The runs whose records this tlx can read, and a sentence about each of the others: a newer tlx wrote it.
+
+    Raises:
+        Newer: (a UserError) no run is left.
+    """
+    kept, sentences = [], []
+    for run in runs:
+        try:
+            read_record(run.folder)
+        except Damaged:
+            kept.append(run)  # it is done again
+        except Newer as error:
+            sentences.append(f"{error} This run is left out: it is neither done again nor counted as done.")
+            last = error
+        else:
+            kept.append(run)
+    if runs and not kept:
+        raise last
+    return kept, sentences
 
 
 def study_name(config: dict[str, Any], choices: dict[str, Any]) -> str:
