@@ -9,6 +9,7 @@ from tlx.results.gains import LEVEL, Gain
 from tlx.results.statistics import mean_std
 from tlx.results.statistics.best import candidates, told_from_best
 from tlx.results.statistics.verdict import HELPS, HURTS
+from tlx.results.survivors import failed_seeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +25,9 @@ def against_best(
     row is better than it for sure, else "not distinguishable".
 
     That is decided by multiple comparisons with the best (`tlx.results.statistics.best`): paired by seeds, with one
-    error rate of 5 % over all groups. Cells that are alone, or share no seed or not the split with the best mean,
-    have no entry.
+    error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds shows
+    nothing of one that has a result, or none at all, in these. Cells that are alone, or share no seed or not the split
+    with the best mean, have no entry.
 
     Args:
         over_baseline: the table's gains by the cell's id. Two corrections in one table must not contradict each other:
@@ -47,7 +49,8 @@ def against_best(
     for group in several:
         scores, comparable = _scores(group, metric, sign), _comparable(group)
         related.append(comparable)
-        asked.append(candidates(scores, comparable, ~_left_open(group, gains)))
+        open_ = _left_open(group, gains) | _survived(group, metric)
+        asked.append(candidates(scores, comparable, ~open_))
     found: dict[str, str] = {}
     for group, together, worse in zip(several, related, told_from_best(asked, LEVEL), strict=True):
         best = max(group, key=lambda cell: sign * (mean_std(list(cell.scores(metric).values())).mean or 0.0))
@@ -99,6 +102,14 @@ def _left_open(group: Sequence[Cell], gains: Mapping[str, Gain]) -> "np.ndarray"
             mine, theirs = places[cell.id], places[gain.partner.id]
             found[mine, theirs], found[theirs, mine] = gain.verdict != HURTS, gain.verdict != HELPS
     return found
+
+
+def _survived(group: Sequence[Cell], metric: str) -> "np.ndarray":
+    """Shape (cells, cells): whether seeds of the column's cell failed that did not fail in the row's, too."""
+    import numpy as np
+
+    lost = [failed_seeds(cell, metric).keys() for cell in group]
+    return np.array([[bool(theirs - mine) for theirs in lost] for mine in lost])
 
 
 def _lost(group: Sequence[Cell], gains: Mapping[str, Gain]) -> set[str]:
