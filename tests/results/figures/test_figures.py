@@ -137,6 +137,38 @@ def test_controls_take_the_gain_apart(study) -> None:
     assert "strategy=scratch,full,scratch_long,random_features,shuffled" in reason("controls", bare)
 
 
+def test_no_control_is_beaten_by_survivors(study) -> None:
+    ten = list("0123456789")
+    study.runs("scratch", [0.31, 0.32, 0.30, 0.33, 0.29], labels=ten)
+    study.runs("shuffled", [0.30, 0.32, 0.31, 0.33, 0.30], labels=ten)
+    for seed, score in enumerate((0.95, 0.96, 0.955), start=2):
+        study.run("full", seed, score, labels=ten)
+    for seed in (0, 1):
+        study.run("full", seed, status="failed", error={"type": "Diverged", "message": "nan"}, labels=ten)
+    shown = picture("controls", study)
+    verdicts = {row["difference"]: (row["verdict"], row["sure"]) for row in shown.rows}
+    assert verdicts["full − shuffled"] == verdicts["full − scratch"] == ("no evidence", False)
+    assert (
+        "Seeds failed in tiny_vision × full × digits × 2_per_class: differences are of the survivors, and none is sure "
+        "by those alone." in shown.notes
+    )
+
+
+def test_a_control_that_learnt_nothing_is_named(study) -> None:
+    more = {"labels": list("0123456789"), "counts": {"test_labels": 500}}
+    study.runs("scratch", [0.31, 0.32, 0.30, 0.33, 0.29], **more)
+    study.runs("shuffled", [0.10, 0.11, 0.09, 0.10, 0.10], **more)
+    study.runs("full", [0.70, 0.72, 0.71, 0.73, 0.70], **more)
+    control = "seeds of tiny_vision × shuffled × digits × 2_per_class collapsed"
+    strong = f"5 of 5 {control}: a difference to it says that it learnt nothing, not what the other one has beyond it."
+    assert strong in picture("controls", study).notes
+    other = study.beside("other")
+    other.runs("scratch", [0.31, 0.32, 0.30, 0.33, 0.29], **more)
+    other.runs("shuffled", [0.30, 0.11, 0.29, 0.30, 0.31], **more)
+    weak = f"1 of 5 {control}: part of a difference to it says that these learnt nothing."
+    assert weak in picture("controls", other).notes
+
+
 def test_controls_have_one_axis_in_all_panels(study) -> None:
     """Panels beside each other are compared by eye: half a point must not look like fifty."""
     for size, gap in ((2, 0.5), (20, 0.02)):

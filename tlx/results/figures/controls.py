@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.baseline import baselines
 from tlx.results.cells import Cell, seed_names
+from tlx.results.cells import named as cell_names
 from tlx.results.controls import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings, named
 from tlx.results.gains import LEVEL, gains
 from tlx.results.statistics.verdict import HELPS, HURTS
+from tlx.results.survivors import failed_seeds, with_failures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +29,10 @@ COLOUR = "#0072B2"
 
 
 class Controls(Figure):
-    """Rows: part, difference ("shuffled − scratch"), gain, n, verdict, low and high (its interval)."""
+    """Rows: part, difference ("shuffled − scratch"), gain, n, verdict, low and high (its interval).
+
+    No difference is sure by the seeds that survived on its larger side (`tlx.results.survivors`).
+    """
 
     kind = "controls"
     title = "Where the gain comes from"
@@ -45,6 +50,7 @@ class Controls(Figure):
         panels = {point.cell.id: _panel(point.row, findings) for point in findings.points}
         table = {point.cell.id: point.row for point in findings.points}
         labels, pairs, rows = [], [], []
+        shown: list[Cell] = []
         for part, strategy, without in PARTS:
             found = baselines(members, without, ignored).found
             for cell in members:
@@ -55,12 +61,16 @@ class Controls(Figure):
                 if without == findings.table.baseline and own["gain"] is not None:  # the table has judged it already
                     low, high = own["gain_low_holm"], own["gain_high_holm"]
                     rows.append(_row(label, own["gain"], own["gain_n"], own["verdict"], low, high))
+                    shown += [cell, found[cell.id]]
                 elif without != findings.table.baseline:
                     labels.append(label)
                     pairs.append((cell, found[cell.id]))
         judged = len(rows)
-        for label, gain in zip(labels, gains(pairs, findings.metric, findings.direction), strict=True):
+        others = gains(pairs, findings.metric, findings.direction)
+        others = with_failures(others, findings.metric, findings.direction)
+        for label, gain in zip(labels, others, strict=True):
             if gain.t.mean is not None:
+                shown += [gain.cell, gain.partner]
                 corrected = gain.corrected
                 low, high = (corrected.low, corrected.high) if corrected else (None, None)
                 rows.append(_row(label, gain.t.mean, gain.t.n, gain.verdict, low, high))
@@ -83,6 +93,7 @@ class Controls(Figure):
                 "The head of random_features was trained, by an earlier version, on features that nothing had "
                 "normalised: such a control is weak, and a gain over it says little. Run it again."
             )
+        notes += _on_doubts(list({cell.id: cell for cell in shown}.values()), findings.metric)
         rows.sort(key=lambda row: [part for part, *_ in PARTS].index(row["part"]))
         return Picture(rows, notes)
 
@@ -140,6 +151,28 @@ def _row(label: Row, gain: float, n: int, verdict: str | None, low: float | None
     name = f"{label['part']}: {label['difference']}"
     row = label | {"gain": gain, "n": n, "name": name, "verdict": verdict, "sure": verdict in (HELPS, HURTS)}
     return row | ({} if low is None else {"low": low, "high": high})
+
+
+def _on_doubts(shown: Sequence[Cell], metric: str) -> list[str]:
+    """What the failed seeds of these cells, and the collapsed ones of those that others are compared with, say."""
+    said = []
+    if failed := [cell for cell in shown if failed_seeds(cell, metric)]:
+        said.append(
+            f"Seeds failed in {cell_names(failed)}: differences are of the survivors, and none is sure by those alone."
+        )
+    compared_with = {without for *_, without in PARTS} | set(CONTROLS)
+    for cell in shown:
+        bad, n = len(cell.collapsed(metric)), len(cell.scores(metric))
+        if bad and cell.value("strategy") in compared_with:
+            said.append(
+                f"{bad} of {n} seeds of {cell_names([cell])} collapsed: "
+                + (
+                    "a difference to it says that it learnt nothing, not what the other one has beyond it."
+                    if 2 * bad >= n
+                    else "part of a difference to it says that these learnt nothing."
+                )
+            )
+    return said
 
 
 def _trained(cell: Cell) -> bool:
