@@ -59,6 +59,21 @@ def test_no_labels_are_no_point_of_a_curve(study) -> None:
     assert list(found.curve) == [10, 40, 160] and found.ratio[0] == pytest.approx(4)
 
 
+def test_a_curve_of_survivors_says_so(study) -> None:
+    sweep(study, "scratch", [0.5, 0.6, 0.7])
+    sweep(study, "full", [0.6, 0.7, 0.8])
+    sweep(study, "lora", [0.6, 0.7, 0.8])
+    (whole,) = {one.failed for one in sample_efficiency(collect(study.folder))}
+    assert whole == ()
+    error = {"type": "Diverged", "message": "nan"}
+    for strategy, size in (("full", "4_per_class"), ("scratch", "16_per_class")):
+        study.run(strategy, 3, train_size=size, status="failed", error=error)
+    found = {one.settings["strategy"]: one.sentence for one in sample_efficiency(collect(study.folder))}
+    goal = "scratch on 160 labels (1 of 4)."
+    assert found["full"].endswith(f" This is of survivors: seeds failed in full on 40 labels (1 of 4), {goal}")
+    assert found["lora"].endswith(f" This is of survivors: seeds failed in {goal}")
+
+
 def test_one_seed_has_no_interval(study) -> None:
     for strategy, scores in (("scratch", [0.5, 0.6, 0.7]), ("full", [0.6, 0.7, 0.8])):
         for (size, labels), score in zip(SIZES.items(), scores, strict=True):

@@ -13,6 +13,7 @@ from tlx.results.collect import Run
 from tlx.results.metrics import direction_of, metric_names
 from tlx.results.naming import under
 from tlx.results.statistics.crossing import Crossing, crossing
+from tlx.results.survivors import failed_seeds
 
 if TYPE_CHECKING:
     import pandas
@@ -25,7 +26,8 @@ class LabelsNeeded:
     """One strategy's learning curve over `train_size` and where it reaches the goal.
 
     `goal` is a score, or None where each seed's goal is scratch's own score on `most` labels, the most that scratch was
-    given; then `ratio` (with an interval) says how many times as many labels scratch needs as this strategy.
+    given; then `ratio` (with an interval) says how many times as many labels scratch needs as this strategy. `failed`
+    names the points of the curve, and that of the goal, of which seeds failed: there the curve is of survivors.
     """
 
     settings: dict[str, Any]
@@ -34,6 +36,7 @@ class LabelsNeeded:
     goal: float | None
     most: float | None
     crossing: Crossing
+    failed: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> tuple[float | None, float | None, float | None]:
@@ -46,6 +49,11 @@ class LabelsNeeded:
     @property
     def sentence(self) -> str:
         """The finding in words; ≤, ≥, > and < mark ends of the 95 % interval that lie outside the sizes measured."""
+        doubt = f" This is of survivors: seeds failed in {', '.join(self.failed)}." if self.failed else ""
+        return self._finding + doubt
+
+    @property
+    def _finding(self) -> str:
         who, c = str(self.settings["strategy"]), self.crossing
         what = f"scratch's score on {self.most:.0f} labels" if self.goal is None else f"{self.metric} {self.goal:g}"
         least, most = min(self.curve), max(self.curve)
@@ -116,7 +124,9 @@ def sample_efficiency(
         }
         means = {size: fmean(cell.scores(name).values()) for size, cell in sorted(by_size.items())}
         settings = {key: example.value(key) for key in keys}
-        result.append(LabelsNeeded(settings, name, means, goal, most, crossing(distances)))
+        doubted = [*sorted(by_size.items()), *([(most, reference[most])] if reference and most else [])]
+        failed = tuple(told for size, cell in doubted if (told := _failed(size, cell, name)))
+        result.append(LabelsNeeded(settings, name, means, goal, most, crossing(distances), failed))
     if not result:
         raise UserError(
             f"no {baseline} runs to take a goal from: add strategy={baseline} to the sweep, or give a score as goal."
@@ -152,6 +162,12 @@ def _reference(cell: Cell, curves: Iterable[dict[float, Cell]], keys: Sequence[s
         and look(other, shared) == look(cell, shared)
     ]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _failed(size: float, cell: Cell, metric: str) -> str:
+    """`full on 40 labels (2 of 5)`; "" where no seed failed."""
+    bad = len(failed_seeds(cell, metric))
+    return f"{cell.value('strategy')} on {size:.0f} labels ({bad} of {bad + len(cell.scores(metric))})" if bad else ""
 
 
 def _labels(cell: Cell) -> float:
