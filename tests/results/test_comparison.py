@@ -419,3 +419,55 @@ def test_the_command_line(study, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "Did you mean 'lora'" in capsys.readouterr().err
     assert table("--compare", "lora", "full", "--rows", "model") == 2
     assert "one metric" in capsys.readouterr().err
+
+
+def with_failed_seeds(study, metric: str = "accuracy", **more) -> None:
+    """Three seeds of full at 0.96 and two that failed, beside five of each other at 0.31 and 0.71."""
+    for strategy, scores in {"scratch": [0.31, 0.32, 0.30, 0.33, 0.29], "lora": [0.70, 0.72, 0.71, 0.73, 0.70]}.items():
+        for seed, score in enumerate(scores):
+            study.run(strategy, seed, metrics={f"test/{metric}": score}, **more)
+    for seed, score in enumerate((0.95, 0.96, 0.97), start=2):
+        study.run("full", seed, metrics={f"test/{metric}": score}, **more)
+    for seed in (0, 1):
+        study.run("full", seed, status="failed", error={"type": "Diverged", "message": "nan"}, **more)
+
+
+def test_failed_seeds_are_counted_where_they_decide(study) -> None:
+    with_failed_seeds(study, labels=list("0123456789"))
+    found = compare(study, "full", "scratch")
+    (pair,) = found.pairs
+    assert pair.verdict == "not distinguishable"
+    words = str(found)
+    (holm,) = [line for line in words.splitlines() if "Holm's correction" in line]
+    assert holm.endswith("of the survivors alone")
+    (line,) = [line for line in words.splitlines() if "intention to treat" in line]
+    # (0.1 − 0.31) + (0.1 − 0.32) + 0.65 + 0.63 + 0.68 over 5
+    assert line.startswith(
+        "- failed seeds (full 0, 1) at the score of guessing, 0.1 (intention to treat, n = 5): mean difference +30.6 "
+        "points, 97.5 % paired t interval ["
+    )
+    assert line.endswith(", by which the verdict is")
+    row = json.loads(render(found, "json"))["pairs"][0]
+    assert (row["difference_itt"], row["n_itt"]) == (pytest.approx(0.306), 5)
+    assert row["difference_itt_low"] < 0 < row["difference_itt_high"]
+    assert (row["first_failed"], row["second_failed"]) == (["0", "1"], [])
+    table = {row["strategy"]: row for row in r.build_table(r.collect(study.folder)).rows}
+    assert row["difference_itt_low"] == table["full"]["gain_itt_low"]
+
+
+def test_failed_seeds_of_the_side_that_loses_leave_the_verdict(study) -> None:
+    with_failed_seeds(study, labels=list("0123456789"))
+    for seed, score in enumerate((0.98, 0.99, 0.985, 0.98, 0.99)):
+        study.run("mixout", seed, score, labels=list("0123456789"))
+    found = compare(study, "mixout", "full")
+    assert "by which the verdict is" in next(line for line in str(found).splitlines() if "Holm's" in line)
+    assert not next(line for line in str(found).splitlines() if "failed seeds" in line).endswith("the verdict is")
+
+
+def test_failed_seeds_where_guessing_is_not_known(study) -> None:
+    with_failed_seeds(study, "auc", directions={"auc": "higher"})
+    words = str(compare(study, "full", "scratch", metric="auc"))
+    assert (
+        "failed seeds (full 0, 1) count for nothing above, as what guessing scores in test/auc is not known: no "
+        "verdict rests on the survivors alone" in words
+    )

@@ -24,7 +24,7 @@ from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
 from tlx.results.statistics.power import Power, power_of
 from tlx.results.statistics.resampling import seed_interval
 from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, UNJUDGED
-from tlx.results.survivors import with_failures
+from tlx.results.survivors import Intended, failed_seeds, intention_to_treat, with_failures
 from tlx.results.tuning import refuse_choice_as_result, tuned_cells
 from tlx.results.warnings import warnings
 
@@ -44,6 +44,8 @@ class Pair:
     - `bootstrap`: 95 % bootstrap interval over seeds, None below 20 of them;
     - `dz`, `gz`: Cohen's d_z and Hedges' g_z of the paired differences; `power`: what so many seeds can show;
     - `outliers`: per side seed → why its score does not belong to the others;
+    - `failed`: per side seed → why it has no score; `intended`: where some failed, the difference over all seeds that
+      began, those that failed at the score of guessing (None where that is not known), at Holm's strictest level;
     - `verdict`: "A is better", "B is better", "inconclusive after correction", "cannot be judged" or "not
       distinguishable", by the corrected interval: what the table says of the same gain.
     """
@@ -64,6 +66,8 @@ class Pair:
     gz: float | None
     power: Power | None
     outliers: tuple[dict[Any, str], dict[Any, str]]
+    failed: tuple[dict[Any, str], dict[Any, str]]
+    intended: Intended | None
     verdict: str
 
 
@@ -229,6 +233,8 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
         gz=hedges_gz(t.mean, t.std, t.n) if varies else None,
         power=power_of(t.std, t.n, gain.level, 1.0 if shares else inf) if varies else None,
         outliers=(gain.cell.outliers(metric), gain.partner.outliers(metric)),
+        failed=(failed_seeds(gain.cell, metric), failed_seeds(gain.partner, metric)),
+        intended=intention_to_treat(gain, metric, direction),
         verdict=said.get(gain.verdict or "", UNDECIDED),
     )
 
@@ -236,6 +242,7 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
 def row(pair: Pair) -> dict[str, Any]:
     """The pair as one flat row, plain numbers only."""
     t, power = pair.gain.t, pair.power
+    itt = pair.intended and pair.intended.t
     low, high = pair.examples or (None, None)
     boot_low, boot_high = pair.bootstrap or (None, None)
     corrected = pair.gain.corrected
@@ -256,6 +263,10 @@ def row(pair: Pair) -> dict[str, Any]:
         "coverage": None if t.low is None else 1 - LEVEL,
         "coverage_holm": corrected and corrected.coverage,
         "family": pair.gain.family if corrected else None,
+        "difference_itt": itt and itt.mean,
+        "difference_itt_low": itt and itt.low,
+        "difference_itt_high": itt and itt.high,
+        "n_itt": itt and itt.n,
         "permutation_p": pair.permutation_p,
         "wilcoxon_p": pair.wilcoxon_p,
         "examples_low": low,
@@ -271,5 +282,7 @@ def row(pair: Pair) -> dict[str, Any]:
         "detectable_high": power and power.high,
         "first_outliers": sorted(map(str, pair.outliers[0])),
         "second_outliers": sorted(map(str, pair.outliers[1])),
+        "first_failed": sorted(map(str, pair.failed[0])),
+        "second_failed": sorted(map(str, pair.failed[1])),
         "verdict": pair.verdict,
     }

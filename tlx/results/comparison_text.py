@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tlx.errors import unknown
 from tlx.results.comparison import Comparison, Pair, row
+from tlx.results.gains import LEVEL
 from tlx.results.naming import amount, setting
 from tlx.results.overall import Overall
 from tlx.results.statistics.exact import smallest_p
@@ -82,6 +83,7 @@ def _numbers(pair: Pair, c: Comparison, points: bool) -> list[str]:
         f"{c.first} {_spread(pair.first)}, {c.second} {_spread(pair.second)}: mean ± standard deviation (ddof 1), "
         f"n = {pair.gain.t.n} paired seed{'s' * (pair.gain.t.n > 1)} ({seeds})",
         *_tests(pair, c, points),
+        *_failures(pair, c, points),
         _examples(pair, points),
         *_outliers(pair, c),
     ]
@@ -103,7 +105,8 @@ def _tests(pair: Pair, c: Comparison, points: bool) -> list[str]:
     if comparisons > 1 and corrected and pair.gain.p_holm is not None:
         interval = _interval((corrected.low, corrected.high), points)
         said.append(
-            f"Holm's correction over {c.family}: p {_p(pair.gain.p_holm)}, interval {interval}, by which the verdict is"
+            f"Holm's correction over {c.family}: p {_p(pair.gain.p_holm)}, interval {interval}, "
+            + ("of the survivors alone" if _of_survivors(pair) else "by which the verdict is")
         )
     said.append(_exact(pair))
     if pair.bootstrap:
@@ -113,6 +116,34 @@ def _tests(pair: Pair, c: Comparison, points: bool) -> list[str]:
     if pair.power:
         said.append(f"power: {power_line(pair.power, points)}{' (correction included)' if comparisons > 1 else ''}")
     return said
+
+
+def _of_survivors(pair: Pair) -> bool:
+    """Whether seeds failed on the side that would win by the others, so that these alone decide nothing."""
+    corrected, mean = pair.gain.corrected, pair.gain.t.mean
+    return corrected is not None and corrected.sure and bool(pair.failed[0 if (mean or 0) > 0 else 1])
+
+
+def _failures(pair: Pair, c: Comparison, points: bool) -> list[str]:
+    """The difference over all seeds that began, where some failed, and whether the verdict is by that."""
+    sides = zip((c.first, c.second), pair.failed, strict=True)
+    names = [f"{name} {', '.join(map(str, seeds))}" for name, seeds in sides if seeds]
+    if not names:
+        return []
+    found, decides = pair.intended, _of_survivors(pair)
+    if found is None or found.t.mean is None:
+        return [
+            f"failed seeds ({'; '.join(names)}) count for nothing above, as what guessing scores in {c.metric} is not "
+            f"known{': no verdict rests on the survivors alone' if decides else ''}"
+        ]
+    said = (
+        f"failed seeds ({'; '.join(names)}) at the score of guessing, {found.guess:.3g} (intention to treat, n = "
+        f"{found.t.n}): mean difference {_signed(found.t.mean, points)}{' points' if points else ''}"
+    )
+    if found.t.low is not None and found.t.high is not None:
+        coverage = 100 * (1 - (pair.gain.level if pair.gain.family else LEVEL))
+        said += f", {coverage:.4g} % paired t interval {_interval((found.t.low, found.t.high), points)}"
+    return [said + (", by which the verdict is" if decides else "")]
 
 
 def _outliers(pair: Pair, c: Comparison) -> list[str]:
