@@ -256,3 +256,18 @@ def test_survivors_are_worse_than_what_never_failed(study) -> None:
     study.runs("lora", [0.90, 0.92, 0.885, 0.92, 0.90, 0.91], labels=TEN)
     found = {row["strategy"]: row["against_best"] for row in table(study, baseline="none").rows}
     assert found == {"lora": "best", "full": "worse", "scratch": "worse"}
+
+
+def test_a_column_is_spoken_of_where_it_is(study) -> None:
+    with_survivors(study)
+    said = "The column beside the gain takes them at the score of guessing."
+    assert said in table(study).caption
+    grid = table(study, rows="strategy", columns="train_size")
+    assert "seeds failed in" in grid.caption and said not in grid.caption
+    other = study.beside("other")
+    for seed in range(4):
+        other.run("scratch", seed, metrics={"test/loss": 1.0 + seed / 100})
+        other.run("full", seed, metrics={"test/loss": 0.5 + seed / 90})
+    fail(other, "full", 4)
+    caption = table(other, metrics="loss").caption
+    assert "seeds failed in" in caption and said not in caption

@@ -10,8 +10,12 @@ from tlx.results.naming import lookup
 from tlx.results.survivors import failed_seeds
 
 
-def on_seeds(cells: Sequence[Cell], metric: str, partners: Partners) -> list[str]:
-    """Sentences on the seeds of these rows, whose baselines are `partners`."""
+def on_seeds(cells: Sequence[Cell], metric: str, partners: Partners, beside: bool = False) -> list[str]:
+    """Sentences on the seeds of these rows, whose baselines are `partners`.
+
+    Args:
+        beside: whether a column beside the gain takes failed seeds at the score of guessing.
+    """
     said = []
     scored = [(cell, cell.scores(metric)) for cell in cells]
     if single := [cell for cell, scores in scored if len(scores) == 1]:
@@ -19,7 +23,7 @@ def on_seeds(cells: Sequence[Cell], metric: str, partners: Partners) -> list[str
             f"one seed only in {named(single)}: no spread, no interval, no test. Run more, e.g. seed=0,1,2,3,4."
         )
     said += _on_collapse(cells, metric, partners)
-    said += _on_failures(cells, metric, partners)
+    said += _on_failures(cells, metric, beside)
     said += _on_replicates(cells, metric)
     said += _on_equal_scores(cells, metric)
     strays = [(cell, scores, cell.outliers(metric)) for cell, scores in scored]
@@ -96,7 +100,7 @@ def _by_reason(bad: Mapping[Any, str], n: int) -> str:
     return " and ".join(parts)
 
 
-def _on_failures(cells: Sequence[Cell], metric: str, partners: Partners) -> list[str]:
+def _on_failures(cells: Sequence[Cell], metric: str, beside: bool) -> list[str]:
     """Cells of which some seeds failed and others did not: the others are survivors."""
     told = []
     for cell in cells:
@@ -105,10 +109,10 @@ def _on_failures(cells: Sequence[Cell], metric: str, partners: Partners) -> list
             told.append(f"{named([cell])} {_by_reason(lost, len(lost) + len(cell.scores(metric)))}")
     if not told:
         return []
-    beside = " The column beside the gain takes them at the score of guessing." if partners.found else ""
+    where = " The column beside the gain takes them at the score of guessing." if beside else ""
     return [
         f"seeds failed in {_few(told)}; mean, deviation and gain are of the survivors, and no verdict rests on those "
-        f"alone.{beside}"
+        f"alone.{where}"
     ]
 
 

@@ -149,7 +149,8 @@ def build_table(
     notes += caption.on_best(order, standing, keys)
     notes += unseen_collapses(order, names[0])
     notes += [f"Warning: {unjudged}"] if unjudged else []
-    notes += warnings(order, names[0], runs, direction, reference, partners)
+    beside = grid is None and any(row["gain_itt"] is not None for row in table_rows)
+    notes += warnings(order, names[0], runs, direction, reference, partners, beside)
     return Table(names, reference, keys, table_rows, notes, sections, grid, directions)
 
 

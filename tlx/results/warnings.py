@@ -22,14 +22,19 @@ def warnings(
     direction: str | None,
     baseline: str | None,
     partners: Partners,
+    beside: bool = False,
 ) -> list[str]:
-    """Sentences, each beginning with "Warning:", on what a reader must know before believing the numbers."""
+    """Sentences, each beginning with "Warning:", on what a reader must know before believing the numbers.
+
+    Args:
+        beside: whether a column beside the gain takes failed seeds at the score of guessing.
+    """
     said = []
     if baseline:
         said += _on_baseline(cells, metric, baseline, partners)
         if partners.found and direction is None and any(cell.scores(metric) for cell in cells):
             said.append(f"the records do not say whether higher or lower {metric} is better, so there is no gain.")
-    said += on_seeds(cells, metric, partners)
+    said += on_seeds(cells, metric, partners, beside)
     said += _on_mixtures(cells)
     said += on_seconds(cells)
     lost = [cell for cell in cells if len(cell.scores(metric)) < len(cell.completed)]
