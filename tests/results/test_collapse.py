@@ -271,3 +271,35 @@ def test_a_column_is_spoken_of_where_it_is(study) -> None:
     fail(other, "full", 4)
     caption = table(other, metrics="loss").caption
     assert "seeds failed in" in caption and said not in caption
+
+
+def test_a_baseline_that_failed_is_not_asked_for_again(study) -> None:
+    study.runs("full", BASE, labels=TEN)
+    for seed in range(5):
+        fail(study, "scratch", seed)
+    caption, answer = table(study).caption, verdict(findings(collect(study.folder)))
+    assert (
+        "all runs of the baseline of tiny_vision × full × digits × 2_per_class failed, so there is no gain" in caption
+    )
+    assert "gains use the common ones" not in caption
+    assert answer == "There is no answer, as all 5 runs of scratch failed: see why, and run scratch again."
+
+
+def test_a_baseline_without_the_metric_or_the_seeds_gives_no_gain(study) -> None:
+    for seed in range(3):
+        study.run("full", seed, metrics={"test/accuracy": 0.7 + seed / 100, "forgetting/accuracy": 0.1 + seed / 100})
+        study.run("scratch", seed + 3, 0.5 + seed / 100)
+    caption = table(study, metrics="forgetting/accuracy").caption
+    full = "tiny_vision × full × digits × 2_per_class"
+    assert f"no run of the baseline of {full} has forgetting/accuracy, so there is no gain." in caption
+    assert "common ones" not in caption
+    answer = verdict(findings(collect(study.folder), "forgetting/accuracy"))
+    assert answer == "There is no answer in forgetting/accuracy, which no run of scratch has."
+    caption = table(study).caption
+    assert f"the seeds of {full} and of the baseline have none in common, so there is no gain." in caption
+    planned = study.beside("planned")
+    planned.runs("full", BASE)
+    planned.run("scratch", 0, status="missing")
+    planned.plan()
+    assert f"no run of the baseline of {full} has completed, so there is no gain yet." in table(planned).caption
+    assert "no run of scratch has completed with" in verdict(findings(collect(planned.folder)))

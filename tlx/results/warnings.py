@@ -12,6 +12,7 @@ from tlx.results.commands import missing_baseline
 from tlx.results.naming import comparable
 from tlx.results.remarks import largest, remarks
 from tlx.results.seed_warnings import on_seeds
+from tlx.results.survivors import failed_seeds
 from tlx.results.tuning import monitor
 
 
@@ -101,11 +102,30 @@ def _on_baseline(cells: Sequence[Cell], metric: str, baseline: str, partners: Pa
             f"no {baseline} cell equals {named(alone)} in everything but the strategy's own settings. "
             f"{missing_baseline(alone, baseline, different(alone))}"
         )
-    paired = [cell for cell in others if cell.id in partners.found and cell.scores(metric)]
-    fewer = [cell for cell in paired if cell.scores(metric).keys() != partners.found[cell.id].scores(metric).keys()]
-    if fewer:
-        said.append(f"the seeds of {named(fewer)} and of the baseline differ; gains use the common ones.")
-    return said
+    return said + _on_pairs([(cell, partners.found[cell.id]) for cell in others if cell.id in partners.found], metric)
+
+
+def _on_pairs(pairs: Sequence[tuple[Cell, Cell]], metric: str) -> list[str]:
+    """Cells whose seeds are not those of their baseline, and why some share none with it."""
+    why: dict[str, list[Cell]] = {
+        "the seeds of {} and of the baseline differ; gains use the common ones.": [],
+        "the seeds of {} and of the baseline have none in common, so there is no gain.": [],
+        "all runs of the baseline of {} failed, so there is no gain: see why they did, and run them again.": [],
+        f"no run of the baseline of {{}} has {metric}, so there is no gain.": [],
+        "no run of the baseline of {} has completed, so there is no gain yet.": [],
+    }
+    fewer, apart, failed, lacking, coming = why.values()
+    for cell, partner in pairs:
+        mine, theirs = cell.scores(metric).keys(), partner.scores(metric).keys()
+        if not mine or mine == theirs:
+            continue
+        if theirs:
+            (fewer if mine & theirs else apart).append(cell)
+        elif failed_seeds(partner, metric):
+            failed.append(cell)
+        else:
+            (lacking if partner.completed else coming).append(cell)
+    return [sentence.replace("{}", named(found), 1) for sentence, found in why.items() if found]
 
 
 def _on_mixtures(cells: Sequence[Cell]) -> list[str]:

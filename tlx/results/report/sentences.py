@@ -8,6 +8,7 @@ from tlx.results.findings import Findings, named
 from tlx.results.layout import gain
 from tlx.results.naming import written
 from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, OPEN, UNJUDGED
+from tlx.results.survivors import failed_seeds
 
 FEW = 3  # names that a sentence lists
 VERDICTS = {  # a verdict, and what one row and several rows are said to do
@@ -45,8 +46,8 @@ def verdict(findings: Findings) -> str:
         return "Nothing was compared: no baseline was asked for."
     compared = [row for row in rows if row["gain"] is not None and _transfers(row, baseline)]
     if not compared:
-        if not any(written(row["strategy"]) == baseline for row in rows):
-            return f"There is no answer without {baseline}: add strategy={baseline} with the same seeds."
+        if unknown := _without_baseline(findings, baseline):
+            return unknown
         return f"There is nothing to compare with {baseline} yet: add another strategy with the same seeds."
     if all(row["gain_n"] < 2 for row in compared):
         best = max(compared, key=lambda row: row["gain"])
@@ -69,6 +70,22 @@ def verdict(findings: Findings) -> str:
         worst = min(counts["hurts"], key=lambda row: row["gain"])
         said += f"; largest loss that is sure: {_gain(worst, findings)}"
     return said + "."
+
+
+def _without_baseline(findings: Findings, baseline: str) -> str | None:
+    """Why there is no score of the baseline, and what to do; None where there is one."""
+    cells = [point.cell for point in findings.points if written(point.row["strategy"]) == baseline]
+    if any(cell.scores(findings.metric) for cell in cells):
+        return None
+    failed = sum(len(failed_seeds(cell, findings.metric)) for cell in cells)
+    if failed and not any(cell.missing for cell in cells):
+        all_ = "the run" if failed == 1 else f"all {failed} runs"
+        return f"There is no answer, as {all_} of {baseline} failed: see why, and run {baseline} again."
+    if any(cell.completed for cell in cells) and not failed:
+        return f"There is no answer in {findings.metric}, which no run of {baseline} has."
+    if any(written(row["strategy"]) == baseline for row in findings.table.rows):
+        return f"There is no answer yet: no run of {baseline} has completed with {findings.metric}."
+    return f"There is no answer without {baseline}: add strategy={baseline} with the same seeds."
 
 
 def _largest(helping: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any]], findings: Findings) -> str:
