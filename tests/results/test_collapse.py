@@ -303,3 +303,31 @@ def test_a_baseline_without_the_metric_or_the_seeds_gives_no_gain(study) -> None
     planned.plan()
     assert f"no run of the baseline of {full} has completed, so there is no gain yet." in table(planned).caption
     assert "no run of scratch has completed with" in verdict(findings(collect(planned.folder)))
+
+
+def test_one_collapsed_seed_is_not_the_whole_baseline(study) -> None:
+    more = {"predictions": summary(majority=0.5), "counts": {"test_labels": 1000}}
+    study.runs("scratch", [0.70, 0.74, 0.50, 0.71, 0.69], **more)
+    study.runs("full", [0.90, 0.93, 0.80, 0.91, 0.89], **more)
+    study.runs("lora", [0.80, 0.83, 0.70, 0.80, 0.79], **more)
+    built = table(study)
+    full = built.rows[1]
+    assert (full["baseline_collapsed"], full["baseline_collapsed_n"], full["verdict"]) == (False, 1, "helps")
+    rows = "tiny_vision × full × digits × 2_per_class, tiny_vision × lora × digits × 2_per_class"
+    assert f"1 of 5 baseline seeds of {rows} collapsed: part of a gain over them says that these failed." in (
+        built.caption
+    )
+    assert "not that transfer helps" not in built.caption
+    said = verdict(findings(collect(study.folder)))
+    assert "Largest gain that is sure: +0.218" in said and "over a baseline of which 1 of 5 seeds collapsed." in said
+    assert "no gain of transfer" not in said
+
+
+def test_half_of_the_seeds_are_the_baseline(study) -> None:
+    more = {"predictions": summary(majority=0.5), "counts": {"test_labels": 1000}}
+    study.runs("scratch", [0.70, 0.50, 0.50, 0.71], **more)
+    study.runs("full", [0.90, 0.93, 0.80, 0.91], **more)
+    built = table(study)
+    assert built.rows[1]["baseline_collapsed"] is True
+    assert "collapsed, in half of its seeds or more: a gain over it says that the baseline failed" in built.caption
+    assert "which makes it no gain of transfer" in verdict(findings(collect(study.folder)))

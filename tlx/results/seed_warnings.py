@@ -1,5 +1,6 @@
 """What speaks against the seeds behind a table's rows: too few, alike, collapsed, failed, or no replicates at all."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,11 +82,25 @@ def _on_collapse(cells: Sequence[Cell], metric: str, partners: Partners) -> list
     found = [(cell, cell.collapsed(metric)) for cell in cells]
     if told := [f"{named([cell])} {_by_reason(bad, len(cell.scores(metric)))}" for cell, bad in found if bad]:
         said.append(f"§ collapsed runs, kept in every number: {_few(told)}.")
-    built = [cell for cell in cells if cell.id in partners.found and partners.found[cell.id].collapsed(metric)]
-    if built:
+    mostly, partly = [], defaultdict(list)
+    for cell in cells:
+        partner = partners.found.get(cell.id)
+        common = cell.scores(metric).keys() & partner.scores(metric).keys() if partner else set()
+        bad = partner.collapsed(metric).keys() & common if partner else set()
+        if bad and 2 * len(bad) >= len(common):
+            mostly.append(cell)
+        elif bad:
+            partly[len(bad), len(common)].append(cell)
+    if mostly:
         said.append(
-            f"the baseline of {named(built)} collapsed: a gain over it says that the baseline failed, not that "
-            "transfer helps. Give it another learning rate or more steps before believing the gain."
+            f"the baseline of {named(mostly)} collapsed, in half of its seeds or more: a gain over it says that the "
+            "baseline failed, not that transfer helps. Give it another learning rate or more steps before believing "
+            "the gain."
+        )
+    for (bad_n, n), some in sorted(partly.items()):
+        said.append(
+            f"{bad_n} of {n} baseline seeds of {named(some)} collapsed: part of a gain over them says that "
+            "these failed."
         )
     return said
 

@@ -45,7 +45,8 @@ class Table:
     - gain_itt, gain_itt_low, gain_itt_high, gain_itt_n: where seeds failed, the gain by intention to treat: over all
       seeds that began, the failed ones at the score of guessing (`tlx.results.survivors`), with its interval at Holm's
       strictest level;
-    - collapsed: seed → why its run learnt nothing; baseline_collapsed: whether a run of the baseline did not;
+    - collapsed: seed → why its run learnt nothing; baseline_collapsed_n: how many of the gain_n runs of the baseline
+      did not learn; baseline_collapsed: whether these are half of them or more;
     - against_best: "best" of its model, data set and size, "not distinguishable" from it, or "worse" (None where
       only the verdict on a gain says that it is);
     - transfer_ratio, forgetting (mean), trainable_share (mean), seconds (median a run);
@@ -220,9 +221,11 @@ def _doubt_columns(cell: Cell, gain: Gain | None, metric: str, direction: str | 
     """What its collapsed and failed seeds say of a row and of its gain."""
     intended = intention_to_treat(gain, metric, direction) if gain and direction else None
     t = intended.t if intended else PairedT(None, None, None, 0, None, None)
+    bad = len(gain.partner.collapsed(metric).keys() & gain.by_seed.keys()) if gain and gain.by_seed else None
     return {
         "collapsed": cell.collapsed(metric) or None,
-        "baseline_collapsed": bool(gain.partner.collapsed(metric)) if gain else None,
+        "baseline_collapsed": None if bad is None or gain is None else 2 * bad >= len(gain.by_seed),
+        "baseline_collapsed_n": bad,
         "gain_itt": t.mean,
         "gain_itt_low": t.low,
         "gain_itt_high": t.high,

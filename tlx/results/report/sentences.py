@@ -93,15 +93,19 @@ def _largest(helping: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any
     sound = [row for row in helping if not row["baseline_collapsed"]]
     best = max(sound or helping or compared, key=lambda row: row["gain"])
     if sound:
-        said = f"Largest gain that is sure: {_gain(best, findings)}"
+        said = f"Largest gain that is sure: {_gain(best, findings)}{_partly(best)}"
         left = len(helping) - len(sound)
         return f"{said}, without {_rows(left)} over a baseline that collapsed" if left else said
-    said = f"Largest gain: {_gain(best, findings)}"
-    return (
-        f"{said}, over a baseline that collapsed, which makes it no gain of transfer"
-        if best["baseline_collapsed"]
-        else said
-    )
+    if best["baseline_collapsed"]:
+        over = "over a baseline that collapsed, which makes it no gain of transfer"
+        return f"Largest gain: {_gain(best, findings)}, {over}"
+    return f"Largest gain: {_gain(best, findings)}{_partly(best)}"
+
+
+def _partly(row: dict[str, Any]) -> str:
+    """Of how many of its seeds a baseline that learnt something collapsed; "" where none did."""
+    bad = row["baseline_collapsed_n"]
+    return f", over a baseline of which {bad} of {row['gain_n']} seeds collapsed" if bad else ""
 
 
 def _transfers(row: dict[str, Any], baseline: str) -> bool:
