@@ -55,8 +55,11 @@ def test_a_cell_whose_seeds_had_other_test_sets(study) -> None:
 def test_the_size_of_the_test_set(study) -> None:
     study.runs("full", [0.9, 0.9, 0.9, 0.9], counts={"test_labels": 500})
     assert (
-        "The 500 test examples, the same for all seeds, alone leave ± 2.6 points open (95 %)." in table(study).caption
+        "The 500 test examples, the same for all seeds, alone leave ± 2.9 points open (95 %)." in table(study).caption
     )
+    whole = study.beside("whole")
+    whole.runs("full", [1.0, 1.0, 1.0], counts={"test_labels": 500})
+    assert "alone leave ± 0.8 points open (95 %)." in table(whole).caption
 
 
 def test_budgets(study) -> None:
