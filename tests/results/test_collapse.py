@@ -138,6 +138,23 @@ def test_a_guess_at_the_reason_is_offered_where_it_is_so(study) -> None:
     assert "predicts one class only" in stuck and "the same test/accuracy" not in stuck
 
 
+def test_only_a_score_has_a_ceiling(study) -> None:
+    """A loss of 1 is no ceiling, and a frozen backbone forgets nothing, as it must."""
+    for seed in range(4):
+        study.run("full", seed, metrics={"test/loss": 1.0})
+    caption = table(study, metrics="loss").caption
+    assert "ceiling" not in caption and "all seeds have the same test/loss in tiny_vision × full" in caption
+    kept = study.beside("kept")
+    metrics, directions = {"test/accuracy": 0.9, "forgetting/accuracy": 0.0}, {"forgetting/accuracy": "lower"}
+    for strategy, trainable in (("feature_extraction", ["head"]), ("full", ["stem", "head"])):
+        plan = {"phases": [{"start": 0, "trainable": trainable}]}
+        for seed in range(4):
+            kept.run(strategy, seed, metrics=metrics, directions=directions, plan=plan)
+    caption = table(kept, metrics="forgetting/accuracy").caption
+    assert "all seeds have the same forgetting/accuracy in tiny_vision × full × digits × 2_per_class, and" in caption
+    assert "ceiling" not in caption
+
+
 def test_a_solver_on_the_same_examples_has_no_replicates(study) -> None:
     """Its weights may differ in the last bits; its examples do not."""
     config = {"strategy.solver": {"_target_": "tlx.probes.logistic.Logistic"}}

@@ -7,6 +7,7 @@ from typing import Any
 from tlx.results.baseline import Partners
 from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collapse import known_predictions
+from tlx.results.metrics import direction_of
 from tlx.results.naming import lookup
 from tlx.results.survivors import failed_seeds
 
@@ -165,17 +166,35 @@ def _on_equal_scores(cells: Sequence[Cell], metric: str) -> list[str]:
         for cell in cells
         if len(scores := cell.scores(metric)) > 2 and len(set(scores.values())) == 1 and not cell.collapsed(metric)
     ]
-    ceiling = [cell for cell in still if set(cell.scores(metric).values()) == {1.0}]
+    still = [cell for cell in still if not _has_nothing_to_forget(cell, metric)]
+    bounded = (
+        direction_of(cells, metric) == "higher"
+        and not metric.startswith("forgetting/")
+        and all(score <= 1 for cell in cells for score in cell.scores(metric).values())
+    )
+    ceiling = [cell for cell in still if bounded and set(cell.scores(metric).values()) == {1.0}]
     said = []
     if ceiling:
         said.append(f"all seeds have the same {metric} in {named(ceiling)}: 1, its ceiling.")
     other = [cell for cell in still if cell not in ceiling and not _on_replicates([cell], metric)]
     if other:
+        below = ", below its ceiling" if bounded else ""
         said.append(
-            f"all seeds have the same {metric} in {named(other)}, below its ceiling, and their weights differ or are "
-            "not known: that is no spread to judge by, and a reason to look at these runs."
+            f"all seeds have the same {metric} in {named(other)}{below}, and their weights differ or are not known: "
+            "that is no spread to judge by, and a reason to look at these runs."
         )
     return said
+
+
+def _has_nothing_to_forget(cell: Cell, metric: str) -> bool:
+    """Whether a forgetting of exactly 0 is what it must be: in no run of the cell anything but the head was trained."""
+    if not metric.startswith("forgetting/") or any(cell.scores(metric).values()):
+        return False
+    plans = [(run.record.get("plan") or {}).get("phases") for run in cell.completed]
+    return all(
+        "solver" in run.record or (phases and all(set(phase.get("trainable", ())) <= {"head"} for phase in phases))
+        for run, phases in zip(cell.completed, plans, strict=True)
+    )
 
 
 def _few(told: Sequence[str]) -> str:
