@@ -102,9 +102,7 @@ def test_the_choice_goes_by_the_seeds_that_all_have(study) -> None:
     study.run("full", 2, config={"optimizer.lr": 0.1}, status="failed", error={"type": "Diverged", "message": "nan"})
     table = tuned(study)
     assert [(row["optimizer.lr"], row["n"]) for row in table.rows] == [(0.01, 3)]
-    assert "in 1 rows the candidates have different seeds; the choice goes by those that all of them have" in (
-        table.caption
-    )
+    assert "Warning: 1 of the candidates' runs failed, and the score of guessing is not known: only" in table.caption
 
 
 def test_candidates_without_a_common_seed_are_not_compared(study) -> None:
@@ -186,3 +184,36 @@ def test_grids_of_different_size_are_told(study) -> None:
     for lr in (0.01, 0.001):
         add(study, "scratch", lr, val=lr, test=0.5)
     assert "different size" not in tuned(study).caption
+
+
+def test_no_setting_is_chosen_by_its_survivor(study) -> None:
+    """Four of five seeds diverge at 0.1; the fifth was lucky, and was all that chose."""
+    ten, error = list("0123456789"), {"type": "Diverged", "message": "nan"}
+    for seed in range(5):
+        study.run("full", seed, 0.8 + seed / 100, config={"optimizer.lr": 0.01}, labels=ten)
+    study.run("full", 0, 0.95, config={"optimizer.lr": 0.1}, labels=ten)
+    for seed in range(1, 5):
+        study.run("full", seed, config={"optimizer.lr": 0.1}, labels=ten, status="failed", error=error)
+    built = build_table(collect(study.folder), tune_over="optimizer.lr", baseline="none")
+    assert [row["optimizer.lr"] for row in built.rows] == [0.01]
+    assert "failed runs count at the score of guessing in the choice: 4 among the candidates." in built.caption
+    assert "different seeds" not in built.caption
+
+
+def test_where_guessing_is_not_known_the_fewest_failures_choose(study) -> None:
+    more = {"error": {"type": "Diverged", "message": "nan"}, "status": "failed"}
+    for seed in range(3):
+        study.run("full", seed, 0.8, config={"optimizer.lr": 0.01})
+    study.run("full", 0, 0.95, config={"optimizer.lr": 0.1})
+    for seed in (1, 2):
+        study.run("full", seed, config={"optimizer.lr": 0.1}, **more)
+    built = build_table(collect(study.folder), tune_over="optimizer.lr", baseline="none")
+    assert [row["optimizer.lr"] for row in built.rows] == [0.01]
+
+
+def test_how_many_seeds_chose(study) -> None:
+    study.runs("full", [0.8, 0.8, 0.8], config={"optimizer.lr": 0.01})
+    study.run("full", 0, 0.95, config={"optimizer.lr": 0.1})
+    caption = build_table(collect(study.folder), tune_over="optimizer.lr", baseline="none").caption
+    said = "in 1 row the candidates have different seeds; the choice goes by those that all of them have, 1 seed."
+    assert said in caption

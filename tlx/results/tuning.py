@@ -9,6 +9,7 @@ from typing import Any
 from tlx.errors import UserError, unknown
 from tlx.results.cells import CHOICES, Cell, distinguishing, look, named, seed_names
 from tlx.results.naming import comparable, natural, setting, written
+from tlx.results.survivors import failed_seeds, guess_score
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ def tune(cells: Sequence[Cell], keys: Sequence[str], seeds: Sequence[Any] = ()) 
     """Of the cells that differ only in `keys`, keep the one with the best mean validation score.
 
     The score is `val/<monitor>`, `dataset.monitor` of the config (accuracy by default), never a test metric; its mean
-    goes over the seeds that all candidates have, so that none wins by the seeds that it lacks. Ties go to the smaller
-    value. A setting that is the same as a tuned one in every cell (a copy of it) is chosen with it. Where no run has
-    completed yet, one row stands for all, with every run that failed or is missing.
+    goes over the seeds that all candidates have, so that none wins by the seeds that it lacks. Seeds that failed count
+    at the score of guessing; where that is not known, only the candidates with the fewest of them can be chosen. Ties
+    go to the smaller value. A setting that is the same as a tuned one in every cell (a copy of it) is chosen with it.
+    Where no run has completed yet, one row stands for all, with every run that failed or is missing.
 
     Args:
         seeds: those that choose and do nothing else: no row has them. Without any, the seeds that are shown choose.
@@ -52,13 +54,20 @@ def tune(cells: Sequence[Cell], keys: Sequence[str], seeds: Sequence[Any] = ()) 
         groups[look(cell, [*CHOICES, *fixed])].append(cell)
     kept, notes = [], []
     monitors, unfinished, uneven = set(), 0, []
+    fewest: list[int] = []
+    failed = {True: 0, False: 0}  # by whether the score of guessing is known
     for group in groups.values():
         group = sorted(group, key=lambda cell: [natural(cell.value(key)) for key in keys])
         _check_only_tuned(group, [*CHOICES, *fixed], keys)
         monitors |= {monitor(cell) for cell in group}
         kept.append(_best(group, tuple(keys), chosen))
         unfinished += sum(cell.failed + cell.missing for cell in group if len(group) > 1)
-        uneven += [group[0]] if len({frozenset(_choosing(cell, chosen)) for cell in group}) > 1 else []
+        if len(group) > 1:
+            failed[_guess(group) is not None] += sum(len(_failed(cell, chosen)) for cell in group)
+            seeds_of = [frozenset({**_choosing(cell, chosen), **_failed(cell, chosen)}) for cell in group]
+            if len(set(seeds_of)) > 1:
+                uneven.append(group[0])
+                fewest.append(len(frozenset.intersection(*(some for some in seeds_of if some))) if any(seeds_of) else 0)
     name = " and ".join(f"val/{name}" for name in sorted(monitors))
     over = f"the seeds {', '.join(map(str, seeds))}, which no row has" if seeds else "its seeds"
     for key in keys:
@@ -70,9 +79,19 @@ def tune(cells: Sequence[Cell], keys: Sequence[str], seeds: Sequence[Any] = ()) 
     if unfinished:
         notes.append(f"Warning: the choice may change: {unfinished} runs among the candidates failed or are missing.")
     if uneven:
+        rows, least = f"{len(uneven)} row{'s' * (len(uneven) > 1)}", min(fewest)
         notes.append(
-            f"Warning: in {len(uneven)} rows the candidates have different seeds; the choice goes by those that all of "
-            "them have."
+            f"Warning: in {rows} the candidates have different seeds; the choice goes by those that all of them have, "
+            f"{'in one row ' * (len(uneven) > 1)}{least} seed{'s' * (least != 1)}."
+        )
+    if failed[True]:
+        notes.append(
+            f"Warning: failed runs count at the score of guessing in the choice: {failed[True]} among the candidates."
+        )
+    if failed[False]:
+        notes.append(
+            f"Warning: {failed[False]} of the candidates' runs failed, and the score of guessing is not known: only "
+            "settings with the fewest failed seeds could be chosen."
         )
     notes += _on_sizes(groups)
     if seeds:
@@ -112,6 +131,28 @@ def _choosing(cell: Cell, chosen: set[str]) -> dict[Any, float]:
     """The validation scores that a cell is chosen by."""
     scores = cell.scores(f"val/{monitor(cell)}")
     return {seed: score for seed, score in scores.items() if not chosen or str(seed) in chosen}
+
+
+def _failed(cell: Cell, chosen: set[str]) -> dict[Any, str]:
+    """The seeds that would choose and failed, with the reason."""
+    found = failed_seeds(cell, f"val/{monitor(cell)}")
+    return {seed: why for seed, why in found.items() if not chosen or str(seed) in chosen}
+
+
+def _guess(group: Sequence[Cell]) -> float | None:
+    return guess_score(group, f"val/{monitor(group[0])}")
+
+
+def _with_failures(
+    group: Sequence[Cell], scored: Sequence[tuple[Cell, dict[Any, float]]], chosen: set[str]
+) -> list[tuple[Cell, dict[Any, float]]]:
+    """The candidates with their scores, those of failed seeds that of guessing; else those with the fewest failures."""
+    lost = [_failed(cell, chosen) for cell, _ in scored]
+    guess = _guess(group)
+    if guess is None:
+        least = min(map(len, lost), default=0)
+        return [pair for pair, bad in zip(scored, lost, strict=True) if len(bad) == least]
+    return [(cell, scores | dict.fromkeys(bad, guess)) for (cell, scores), bad in zip(scored, lost, strict=True)]
 
 
 def _on_sizes(groups: dict[tuple, list[Cell]]) -> list[str]:
@@ -159,6 +200,7 @@ def _best(group: Sequence[Cell], keys: tuple[str, ...], chosen: set[str]) -> Cel
     if len(group) == 1:
         return group[0]
     candidates = [(cell, scores) for cell in group if (scores := _choosing(cell, chosen))]
+    candidates = _with_failures(group, candidates, chosen)
     if candidates:
         common = set.intersection(*(set(scores) for _, scores in candidates))
         if not common:
