@@ -246,6 +246,18 @@ def test_what_the_gains_leave_open_no_other_test_decides(study) -> None:
     assert found["scratch", "digits"]["against_best"] == "not distinguishable"
 
 
+def test_what_cannot_be_judged_is_not_called_indistinguishable(study) -> None:
+    """Half a point more in each seed: no spread to judge by, which is no closeness."""
+    study.runs("scratch", [0.25, 0.3125, 0.375, 0.25, 0.3125])
+    study.runs("full", [0.75, 0.8125, 0.875, 0.75, 0.8125])
+    study.runs("lora", [0.75, 0.8125, 0.875, 0.75, 0.8125])
+    table = build_table(collect(study.folder))
+    found = {row["strategy"]: row for row in table.rows}
+    assert found["full"]["verdict"] == "cannot be judged" and found["scratch"]["against_best"] is None
+    assert found["lora"]["against_best"] == "not distinguishable", "the same scores"
+    assert "scratch from" not in table.caption
+
+
 def test_without_gains_all_pairs_are_compared(study) -> None:
     study.runs("scratch", BASE)
     shifted(study, "full", 0.10, 0.11, 0.09, 0.10, 0.12)

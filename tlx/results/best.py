@@ -8,7 +8,8 @@ from tlx.results.cells import Cell, look
 from tlx.results.gains import LEVEL, Gain
 from tlx.results.statistics import mean_std
 from tlx.results.statistics.best import candidates, told_from_best
-from tlx.results.statistics.verdict import HELPS, HURTS
+from tlx.results.statistics.paired import paired_gain
+from tlx.results.statistics.verdict import HELPS, HURTS, UNJUDGED, verdict
 from tlx.results.survivors import failed_seeds
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def against_best(
 
     That is decided by multiple comparisons with the best (`tlx.results.statistics.best`): paired by seeds, with one
     error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds shows
-    nothing of one that has a result, or none at all, in these. Cells that are alone, or share no seed or not the split
-    with the best mean, have no entry.
+    nothing of one that has none in these. Cells that are alone, or share no seed or not the split with the best mean,
+    have no entry; nor do those whose seeds are all the same amount below it, so that nothing can be tested.
 
     Args:
         over_baseline: the table's gains by the cell's id. Two corrections in one table must not contradict each other:
@@ -58,10 +59,19 @@ def against_best(
         seeds = [cell.scores(metric).keys() for cell in group]
         lost = _lost(group, gains)
         for place, (cell, sure) in enumerate(zip(group, worse, strict=True)):
-            if together[place, top] and seeds[place] & seeds[top] and (sure or cell.id not in lost):
-                found[cell.id] = WORSE if sure else UNDECIDED
+            if not (together[place, top] and seeds[place] & seeds[top]):
+                continue
+            if sure:
+                found[cell.id] = WORSE
+            elif cell.id not in lost and not _cannot_be_judged(best, cell, metric, direction):
+                found[cell.id] = UNDECIDED
         found[best.id] = BEST
     return found
+
+
+def _cannot_be_judged(best: Cell, cell: Cell, metric: str, direction: str) -> bool:
+    t = paired_gain(best.scores(metric), cell.scores(metric), direction)
+    return t.p is None and verdict(t, None) == UNJUDGED
 
 
 def _scores(group: Sequence[Cell], metric: str, sign: int) -> "np.ndarray":
