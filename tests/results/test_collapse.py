@@ -180,6 +180,13 @@ def test_what_seeds_cannot_see_is_said(study) -> None:
     assert "5 seeds without one leave open that up to 45 % of runs collapse or fail (95 %)." in table(study).caption
 
 
+def test_what_few_and_many_seeds_cannot_see(study) -> None:
+    cell(study, "full", BASE)
+    cell(study, "lora", BASE[:2])
+    said = "2 to 5 seeds without one leave open that up to 78 % (at 2 seeds) and up to 45 % (at 5) of runs collapse or"
+    assert said in table(study).caption
+
+
 def fail(study, strategy: str, seed: int, kind: str = "Diverged", **more) -> Path:
     return study.run(strategy, seed, status="failed", error={"type": kind, "message": "nan"}, labels=TEN, **more)
 

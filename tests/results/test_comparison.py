@@ -471,3 +471,11 @@ def test_failed_seeds_where_guessing_is_not_known(study) -> None:
         "failed seeds (full 0, 1) count for nothing above, as what guessing scores in test/auc is not known: no "
         "verdict rests on the survivors alone" in words
     )
+
+
+def test_one_seed_over_data_sets_has_no_intervals(study) -> None:
+    for dataset, score in (("digits", 0.5), ("letters", 0.6)):
+        study.run("full", 0, score, dataset=dataset)
+        study.run("lora", 0, score + 0.1, dataset=dataset)
+    words = str(compare(study))
+    assert "Over 2 data sets (2 pairs of cells, 1 seed each)" in words and "so no intervals" in words

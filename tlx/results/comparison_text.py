@@ -201,9 +201,11 @@ def _overall(overall: Overall, c: Comparison) -> list[str]:
     def shown(value: float, interval: tuple[float, float] | None) -> str:
         return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
-    none = "" if overall.improvement_interval else f"; fewer than {SEEDS} seeds a task, so no intervals"
+    none = "" if runs >= SEEDS else f"; fewer than {SEEDS} seeds a task, so no intervals"
+    intervals = (overall.first_interval, overall.second_interval, overall.improvement_interval)
+    which = "; 95 % intervals" if any(intervals) else ""
     return [
-        f"Over {len(overall.datasets)} data sets ({tasks} pairs of cells, {runs} seeds each; 95 % intervals)",
+        f"Over {len(overall.datasets)} data sets ({tasks} pairs of cells, {runs} seed{'s' * (runs > 1)} each{which})",
         f"interquartile mean: {c.first} {shown(overall.first_mean, overall.first_interval)}, "
         f"{c.second} {shown(overall.second_mean, overall.second_interval)}",
         f"probability that a run of {c.first} is better than one of {c.second}: "

@@ -52,13 +52,14 @@ def unseen_collapses(cells: Sequence[Cell], metric: str) -> list[str]:
         if len(cell.scores(metric)) > 1 and not cell.collapsed(metric) and not failed_seeds(cell, metric)
     ]
     if clean and metric.startswith("test/"):
-        ends = sorted({unseen_rate(n) for n in clean}, reverse=True)
-        told = " to ".join(f"{100 * rate:.0f}" for rate in dict.fromkeys([ends[0], ends[-1]]))
         seeds = sorted(set(clean))
+        few, many = (f"{100 * unseen_rate(n):.0f} %" for n in (seeds[0], seeds[-1]))
         number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        share = (
+            f"up to {few}" if few == many else f"up to {few} (at {seeds[0]} seeds) and up to {many} (at {seeds[-1]})"
+        )
         said.append(
-            f"Rare collapses: {number} seeds without one leave open that up to {told} % of runs collapse or fail "
-            "(95 %)."
+            f"Rare collapses: {number} seeds without one leave open that {share} of runs collapse or fail (95 %)."
         )
     runs = [run for cell in cells for run in cell.completed]
     unknown = [run for run in runs if known_predictions(run) is None]

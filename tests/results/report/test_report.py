@@ -200,3 +200,14 @@ def test_the_best_and_what_is_not_told_from_it_are_marked(study, tmp_path: Path)
     alone = study.beside("alone")
     alone.runs("full", [0.5, 0.6])
     assert "Bold: the best" not in page(alone, tmp_path)
+
+
+def test_where_no_row_gains_no_loss_is_the_largest_gain(study) -> None:
+    study.runs("scratch", [0.70, 0.74, 0.66])
+    study.runs("full", [0.67, 0.73, 0.63])
+    study.runs("lora", [0.60, 0.70, 0.60])
+    assert "No row gains; the least loss: -0.023" in said(study) and "argest gain" not in said(study)
+    one = study.beside("one")
+    one.run("scratch", 0, 0.7)
+    one.run("full", 0, 0.6)
+    assert "no row gains over scratch, and the least loss is -0.100 (full)" in said(one)

@@ -51,8 +51,13 @@ def verdict(findings: Findings) -> str:
         return f"There is nothing to compare with {baseline} yet: add another strategy with the same seeds."
     if all(row["gain_n"] < 2 for row in compared):
         best = max(compared, key=lambda row: row["gain"])
+        what = (
+            f"the largest gain over {baseline}"
+            if best["gain"] > 0
+            else f"no row gains over {baseline}, and the least loss"
+        )
         return (
-            f"One seed cannot tell: the largest gain over {baseline} is {best['gain']:+.3f} ({_name(best, findings)}), "
+            f"One seed cannot tell: {what} is {best['gain']:+.3f} ({_name(best, findings)}), "
             "and nobody knows how much of it is luck. Add seed=0,1,2,3,4."
         )
     counts = {word: [row for row in compared if row["verdict"] == word] for word in VERDICTS}
@@ -96,6 +101,8 @@ def _largest(helping: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any
         said = f"Largest gain that is sure: {_gain(best, findings)}{_partly(best)}"
         left = len(helping) - len(sound)
         return f"{said}, without {_rows(left)} over a baseline that collapsed" if left else said
+    if best["gain"] <= 0:
+        return f"No row gains; the least loss: {_gain(best, findings)}{_partly(best)}"
     if best["baseline_collapsed"]:
         over = "over a baseline that collapsed, which makes it no gain of transfer"
         return f"Largest gain: {_gain(best, findings)}, {over}"
