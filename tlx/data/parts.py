@@ -100,7 +100,7 @@ def check_overlap(
 
     Raises:
         UserError: under "error", one example in two parts; under "warn", validation or test that lies wholly in
-            training, or validation in test; under "drop", nothing is left.
+            training; under "drop", nothing is left.
     """
     known = contents(pool.inputs, modality, cache)
     held = {role: contents(part.inputs, modality, cache) for role, part in parts.items()}
@@ -145,11 +145,11 @@ def _refuse_overlap(
             f"{len(shared)} of {len(found)} {role} examples are in the {other} data, too, the first of them "
             f"{shared[0]}. dataset.overlap=drop leaves them out of {loser}, warn counts them in the record."
         )
-    if mode == "warn" and shared and len(shared) == len(found):
-        why = "a score on them says nothing of new ones" if other == "training" else "the checkpoint is chosen on them"
+    if mode == "warn" and other == "training" and shared and len(shared) == len(found):
         raise UserError(
-            f"all {len(found)} {role} examples are in the {other} data, too: {why}. dataset.splits.{role}=null carves "
-            f"a part out of train, dataset.overlap=drop takes them out of {loser}, allow uses them nevertheless."
+            f"all {len(found)} {role} examples are in the training data, too: a score on them says nothing of new "
+            f"ones. dataset.splits.{role}=null carves a part out of train, dataset.overlap=drop takes them out of "
+            "training, allow uses them nevertheless."
         )
 
 

@@ -53,8 +53,8 @@ def remarks(about: Mapping[str, Any], size: Any = None) -> list[Remark]:
         role, _, among = name.partition("_")
         other = f", {entry['other_label']} of them with another label" if entry["other_label"] else ""
         sentence = (
-            f"{entry['examples']} of {entry['of']} {role} examples are in {among or 'training'}, too{other} "
-            "(dataset.overlap)."
+            f"{entry['examples']} of {entry['of']} {role} examples are in {among or 'training'}, too{other}"
+            f"{': what chooses the checkpoint also scores it' if among else ''} (dataset.overlap)."
         )
         said.append(Remark(f"overlap/{name}", entry["examples"], sentence))
     groups = about.get("groups", {})
