@@ -5,12 +5,11 @@ sweep begins (each different combination is built and tried once) depends on the
 """
 
 import re
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+import commands
 
 TLX = [sys.executable, "-c", "from tlx.cli import main; main()", "train", "-m", "--dry-run"]
 RUNS = 10_000
@@ -32,38 +31,25 @@ LIMITS = {"seconds": 30.0, "GB": 1.0}
 
 
 def measure(axes: list[str], folder: Path) -> tuple[int, dict[str, float]]:
-    """The number of runs that were planned; seconds by the clock and of the processor, and peak memory."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    """The number of runs that were planned, and what that took."""
     places = [f"paths.{name}={folder / name}" for name in ("runs", "registry", "cache")]
-    done = subprocess.run([*TLX, *axes, *places], check=True, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    (number,) = re.findall(r"(\d+) not begun", done.stdout)
-    return int(number), {
-        "seconds": time.perf_counter() - began,
-        "processor": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "GB": after.ru_maxrss * 1024 / 1e9,  # of the largest child so far
-    }
+    printed, found = commands.measure([*TLX, *axes, *places])
+    (number,) = re.findall(r"(\d+) not begun", printed)
+    return int(number), found
 
 
 def main() -> None:
     """Print what each takes; exit 1 where a limit is broken."""
     broken = False
     with tempfile.TemporaryDirectory() as folder:
-        measure(
-            ["model=resnet18", "strategy=scratch", "dataset=digits,letters"], Path(folder)
-        )  # makes the bundled data sets
+        # Makes the bundled data sets.
+        measure(["model=resnet18", "strategy=scratch", "dataset=digits,letters"], Path(folder))
         for axes in (FEW, MANY):
             choices = 1
             for axis in axes:
                 choices *= 10 if "range" in axis else axis.count(",") + 1
             runs, found = measure([*axes, f"seed=range({-(-RUNS // choices)})"], Path(folder))
-            over = any(found[key] > limit for key, limit in LIMITS.items())
-            broken |= over
-            print(
-                f"tlx train -m --dry-run {' '.join(axes)} of {runs} runs: {found['seconds']:.1f} s "
-                f"({found['processor']:.1f} s of processor), {found['GB']:.2f} GB"
-                + (f" (over the limit of {LIMITS['seconds']:.0f} s, {LIMITS['GB']:.0f} GB)" if over else "")
-            )
+            broken |= commands.report(f"tlx train -m --dry-run {' '.join(axes)} of {runs} runs", found, LIMITS)
     sys.exit(broken)
 
 

@@ -6,14 +6,12 @@ that cells differ and every column has something to compute.
 
 import hashlib
 import json
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 
 MODELS = ("tiny_vision", "resnet18", "vit_small", "squeezenet")
@@ -164,15 +162,8 @@ def write_study(folder: Path) -> int:
 
 def measure(folder: Path, *options: str) -> dict[str, float]:
     """Seconds on the clock and of the processor (best of three) and peak memory of one `tlx table`."""
-    seconds, processor = [], []
-    for _ in range(3):
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run([*TLX, str(folder), *options], check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(time.perf_counter() - began)
-        processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    peak = after.ru_maxrss * 1024 / 1e9  # the largest child so far
-    return {"seconds": min(seconds), "processor": min(processor), "GB": peak}
+    found = [commands.measure([*TLX, str(folder), *options])[1] for _ in range(3)]
+    return {key: min(each[key] for each in found) for key in ("seconds", "processor")} | {"GB": found[-1]["GB"]}
 
 
 def main() -> None:
@@ -183,13 +174,7 @@ def main() -> None:
         records = write_study(study)
         for options in (["--format", "json"], ["--format", "md"], ["--compare", "lora", "full"]):
             found = measure(study, *options)
-            over = any(found[key] > limit for key, limit in LIMITS.items())
-            broken |= over
-            print(
-                f"tlx table {' '.join(options)} on {records} records: {found['seconds']:.2f} s "
-                f"({found['processor']:.2f} s of processor), {found['GB']:.2f} GB"
-                + (f" (over the limit of {LIMITS['seconds']:.0f} s, {LIMITS['GB']:.0f} GB)" if over else "")
-            )
+            broken |= commands.report(f"tlx table {' '.join(options)} on {records} records", found, LIMITS)
     sys.exit(broken)
 
 

@@ -1,6 +1,7 @@
 """Composing many runs at once gives what composing each of them gives, to the byte, and complains as that does."""
 
 import json
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,14 @@ WORDS = [
         "model.path='a=b,c'",
         "seed=true",
     ),
-    *("trainer.patience=3", "trainer.patience='3'", "register=1e3", "optimizer.betas=[0.5,0.5]", "model.lr.full=???"),
+    *(
+        "experiment=null",
+        "trainer.patience=3",
+        "trainer.patience='3'",
+        "register=1e3",
+        "optimizer.betas=[0.5,0.5]",
+        "model.lr.full=???",
+    ),
 ]
 
 
@@ -129,7 +137,8 @@ def test_a_wrong_value_among_many_is_told_as_it_is_alone(tmp_path: Path) -> None
 def test_a_yaml_that_is_edited_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "strategy").mkdir()
     file = tmp_path / "strategy" / "mine.yaml"
-    for rate in (0.25, 0.5):
+    for rate in (0.25, 0.75):  # of one size, and maybe within one tick of the file system's clock
         file.write_text(f"defaults: [full, _self_]\nlr: {rate}\n")
+        os.utime(file, (0, 0))
         with composer(str(tmp_path)) as compose:
             assert compose(["strategy=mine"]).config["strategy"]["lr"] == rate

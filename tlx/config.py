@@ -3,6 +3,7 @@
 No torch here: composing, checking names and naming run folders must be quick.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from packaging.version import Version
 from tlx.config_errors import GROUPS, missing, not_composed
 from tlx.config_folder import CONFIG_DIR
 from tlx.config_limits import check_size, too_deep
-from tlx.config_sources import LimitedSource, RememberedSource
+from tlx.config_sources import LimitedSource, RememberedSource, forget
 from tlx.errors import RunFailed, UserError, one_line
 from tlx.names import hold_targets
 from tlx.shapes import Shape, split
@@ -109,16 +110,20 @@ class Composer:
             UserError: as for the first of them that is wrong.
         """
         shapes: dict[tuple[str, ...], Shape] = {}
-        known: dict[str, Override] = {}
-        return [self._one_of(list(job), shapes, known) for job in jobs]
+        words = functools.cache(lambda line: self.read([line]))  # none, where a word chooses what is chosen anyway
+        is_group = functools.cache(self.loader.repository.group_exists)
+        return [self._one_of(job, [o for line in job for o in words(line)], shapes, is_group) for job in jobs]
 
-    def _one_of(self, job: list[str], shapes: dict[tuple[str, ...], Shape], known: dict[str, Override]) -> Composed:
-        new = [line for line in dict.fromkeys(job) if line not in known]
-        known |= zip(new, self.read(new), strict=True)
-        given = [known[line] for line in job]
+    def _one_of(
+        self,
+        job: Sequence[str],
+        given: Sequence[Override],
+        shapes: dict[tuple[str, ...], Shape],
+        is_group: Callable[[str], bool],
+    ) -> Composed:
         if any(override.is_sweep_override() for override in given):
             return self(job)  # which says what is wrong
-        name, values = split(given, self.loader.repository.group_exists)
+        name, values = split(given, is_group)
         if name not in shapes:
             composed, loaded = self._compose(job)
             shapes[name] = Shape(loaded, composed.config, composed.choices, {o.key_or_group for o in values})
@@ -270,6 +275,7 @@ def composer(config_dir: str | None = None) -> Iterator[Composer]:
         UserError: the user's folder does not exist.
     """
     user = config_dir or os.environ.get("TLX_CONFIG_DIR")
+    forget()
     Plugins.instance()  # registers the readers of pkg:// and structured://
     for source in (RememberedSource, LimitedSource):
         SourcesRegistry.instance().register(source)

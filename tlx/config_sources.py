@@ -12,6 +12,11 @@ from tlx.config_limits import check_yaml
 _READ: dict[tuple[str, int, int, int], ConfigResult] = {}
 
 
+def forget() -> None:
+    """Read all yamls again: of two edits within a clock's tick, sizes and times tell nothing."""
+    _READ.clear()
+
+
 class RememberedSource(FileConfigSource):
     """A folder of yamls, each read once as long as it stays what it is."""
 

@@ -60,35 +60,35 @@ class Overlap:
     def counts(self, used: Mapping[str, Part], rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """{part: {"examples": those that the run trains on, too, "of": how many, "other_label": with another label}}.
 
+        The same under "validation_test" of validation examples that are in the test part: they choose the checkpoint.
         `rows` are the positions of the used examples in the pool ("train") and in the parts; all, where it says none.
         """
-        held = set().union(*self.parts.values())
-        trained: dict[Any, set[int]] = {}
-        for row, label in zip(rows["train"].tolist(), used["train"].labels.tolist(), strict=True):
-            if self.pool[row] in held:
-                trained.setdefault(self.pool[row], set()).add(label)
+        held = {role: [part[row] for row in rows[role]] if role in rows else part for role, part in self.parts.items()}
+        trained = _labels_of(
+            [self.pool[row] for row in rows["train"]], used["train"].labels, set().union(*held.values())
+        )
         found: dict[str, Any] = {"dropped": self.dropped} if self.dropped else {}
-        for role, all_of_it in self.parts.items():
-            kept = [all_of_it[row] for row in rows[role]] if role in rows else all_of_it
-            pairs = zip(kept, used[role].labels.tolist(), strict=True)
-            other = [label not in trained[content] for content, label in pairs if content in trained]
-            if other:
-                found[role] = {"examples": len(other), "of": len(kept), "other_label": sum(other)}
-        if chosen_on := self._validation_in_test(used, rows):
-            found["validation_test"] = chosen_on
-        return found
+        found |= {role: _shared(part, used[role].labels, trained) for role, part in held.items()}
+        if {"validation", "test"} <= held.keys():
+            tested = _labels_of(held["test"], used["test"].labels, set(held["validation"]))
+            found["validation_test"] = _shared(held["validation"], used["validation"].labels, tested)
+        return {name: count for name, count in found.items() if count}
 
-    def _validation_in_test(self, used: Mapping[str, Part], rows: Mapping[str, np.ndarray]) -> dict[str, int]:
-        """The same of validation examples that are in the test part, on which the checkpoint is chosen then."""
-        if not {"validation", "test"} <= self.parts.keys():
-            return {}
-        tested: dict[Any, set[int]] = {}
-        for content, label in zip(self.parts["test"], used["test"].labels.tolist(), strict=True):
-            tested.setdefault(content, set()).add(label)
-        kept = [self.parts["validation"][row] for row in rows["validation"]]
-        pairs = zip(kept, used["validation"].labels.tolist(), strict=True)
-        other = [label not in tested[content] for content, label in pairs if content in tested]
-        return {"examples": len(other), "of": len(kept), "other_label": sum(other)} if other else {}
+
+def _labels_of(contents: Sequence[Any], labels: np.ndarray, wanted: set[Any]) -> dict[Any, set[int]]:
+    """The labels that examples have, by their content, of the contents that are wanted."""
+    found: dict[Any, set[int]] = {}
+    for content, label in zip(contents, labels.tolist(), strict=True):
+        if content in wanted:
+            found.setdefault(content, set()).add(label)
+    return found
+
+
+def _shared(contents: Sequence[Any], labels: np.ndarray, known: Mapping[Any, set[int]]) -> dict[str, int]:
+    """Of a part's examples (n): how many are `known` under some label, and how many under other labels alone."""
+    pairs = zip(contents, labels.tolist(), strict=True)
+    other = [label not in known[content] for content, label in pairs if content in known]
+    return {"examples": len(other), "of": len(contents), "other_label": sum(other)} if other else {}
 
 
 def check_overlap(
