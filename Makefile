@@ -42,16 +42,16 @@ measure-%:
 
 bench: .venv/.peers ## measure what tlx claims of its speed (quiet machine; TLX_MINILM, TLX_DATA: see benchmarks/warm.py)
 	$(V)/python benchmarks/table.py
-	$(V)/python benchmarks/planning.py
 	$(MEASURE)
+	$(V)/python benchmarks/planning.py
 
 bench-gpu: .venv/.peers ## the same on a GPU, with a larger network
 	TLX_ACCELERATOR=gpu $(V)/python benchmarks/gpu.py
 
 bench-full: .venv/.peers ## the same, with every row run to its end (hours)
 	$(V)/python benchmarks/table.py
-	$(V)/python benchmarks/planning.py
 	$(MEASURE) WHOLE=--full
+	$(V)/python benchmarks/planning.py
 
 check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .
