@@ -23,14 +23,14 @@ from torch.utils.data import DataLoader
 from warm import ACCELERATOR, planned
 
 from tlx.assembly import assemble, make_loaders
-from tlx.compact import compact_table
 from tlx.data.loaders import Examples, eval_loader, train_loader
-from tlx.evaluation import device_of
+from tlx.fit.compact import compact_table
+from tlx.fit.evaluation import device_of
+from tlx.fit.seeding import seed_everything
 from tlx.models.dropout import ATTENTION, Dropout
-from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
+from tlx.network.modes import in_eval_mode
 from tlx.plan import apply_phase
-from tlx.seeding import seed_everything
 
 QUIET: dict[str, Any] = {f"enable_{what}": False for what in ("progress_bar", "model_summary", "checkpointing")}
 QUIET |= {"logger": False}

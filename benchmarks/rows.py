@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import transformers
 
-from tlx.quiet import quiet_lightning
+from tlx.fit.quiet import quiet_lightning
 
 REPETITIONS = 3
 WARM, STEPS, SECONDS = 5, 100, 30.0

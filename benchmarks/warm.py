@@ -14,8 +14,8 @@ from typing import Any
 import lightning as L
 from rows import Found, Laps, Turn, now, took
 
-from tlx.config import composer
-from tlx.results.record import read_record
+from tlx.config.composer import composer
+from tlx.record.record import read_record
 from tlx.sweeps.jobs import as_jobs
 from tlx.sweeps.local import modules_for
 from tlx.sweeps.study import Planned, plan_run

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.data.sampling import EpochBatchSampler, epoch_batches, training_length
+from tlx.fit.seeding import seed_everything
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule
 from tlx.objectives.l2_sp import L2SP
 from tlx.schedules import constant
-from tlx.seeding import seed_everything
 from tlx.strategies.strategy import TransferStrategy
 from tlx.sweeps.halving import halve
 from tlx.tasks.classification import Classification

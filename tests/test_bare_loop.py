@@ -69,7 +69,7 @@ def bare_loop(folder: Path, head: nn.Linear, texts: list[str], labels: Tensor) -
 @pytest.mark.slow
 def test_twenty_steps_of_sgd_end_in_the_weights_of_a_bare_loop(verbs, write_texts, tiny: Path) -> None:
     from tlx.assembly import assemble
-    from tlx.seeding import seed_everything
+    from tlx.fit.seeding import seed_everything
 
     rows = [(text, "bad" if "bad" in text else "good") for text in TEXTS]
     record = verbs.record(

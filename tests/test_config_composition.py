@@ -12,12 +12,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.version import VersionBase
 from packaging.version import Version
 
-from tlx.config import composer
-from tlx.config_folder import CONFIG_DIR
+from tlx.config.composer import composer
+from tlx.config.folder import CONFIG_DIR
+from tlx.config.instantiate import instantiate
+from tlx.config.names import fits, in_words, resolve
+from tlx.config.values import check_values, known_keys
 from tlx.errors import UserError
-from tlx.instantiate import instantiate
-from tlx.names import fits, in_words, resolve
-from tlx.values import check_values, known_keys
 
 
 def compose(*words: str, own: Path | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def test_a_healthy_machine(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_missing_package(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tlx.results import recording
+    from tlx.fit import recording
 
     found = recording.versions() | {"timm": None}
     monkeypatch.setattr(recording, "versions", lambda: found)

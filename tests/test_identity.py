@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture
 def identify(tlx) -> Callable[..., Any]:
     """A function from overrides to the Identity of their run."""
-    from tlx.config import composer
+    from tlx.config.composer import composer
     from tlx.identity import identify as name
 
     def of(*words: str) -> Any:
@@ -171,7 +171,7 @@ def test_the_tokenizer_counts_for_scratch_too(identify, write_texts, tmp_path: P
 
 
 def test_the_stored_config_is_plain(tlx) -> None:
-    from tlx.config import composer
+    from tlx.config.composer import composer
     from tlx.sweeps.study import plan_run
 
     def check(node: Any) -> None:

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.data.loaders import Examples, eval_loader, train_loader
+from tlx.fit.seeding import RandomState, seed_everything
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule
 from tlx.plan import frozen_hash
 from tlx.schedules import linear
-from tlx.seeding import RandomState, seed_everything
 from tlx.strategies.freezing import Gradual
 from tlx.strategies.learning_rates import Discriminative
 from tlx.strategies.strategy import TransferStrategy

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tlx.data.loaders import Examples
 from tlx.data.sampling import epoch_batches
 from tlx.data.splits import stratified_order
-from tlx.seeding import generator_now, seed_everything, torch_stream
+from tlx.fit.seeding import generator_now, seed_everything, torch_stream
 from tlx.streams import Purpose, seed_of, stream
 
 SOURCE = Path(__file__).parents[1] / "tlx"

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tlx.callbacks.phases import PhaseSchedule
-from tlx.checkpoints import BestWeights
 from tlx.errors import UserError
+from tlx.fit.checkpoints import BestWeights
+from tlx.fit.seeding import seed_everything
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule, score
 from tlx.schedules import linear
-from tlx.seeding import seed_everything
 from tlx.strategies.freezing import FrozenBackbone, Gradual, Partial
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification

@@ -13,7 +13,7 @@ def run(overrides: list[str], config_dir: str | None = None) -> dict:
         tlx.errors.UserError: bad input; nothing was started.
         tlx.errors.RunFailed: the run started and failed; its record says why.
     """
-    from tlx.results.record import read_record
+    from tlx.record.record import read_record
     from tlx.sweeps.execute import run_one
 
     record = read_record(run_one(overrides, config_dir).folder)

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from tlx.config.instantiate import data_set, instantiate
 from tlx.data.cuts import describe_cuts
 from tlx.data.dataset import Data, Dataset
 from tlx.data.loaders import Examples, choose_workers, eval_loader, train_loader
 from tlx.data.prepared import prepare_part
-from tlx.instantiate import data_set, instantiate
+from tlx.fit.coverage import check_touches, mixed
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule
-from tlx.strategies.coverage import check_touches, mixed
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
 

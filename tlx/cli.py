@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tlx.errors import RunFailed, UserError, full_disk, out_of_space
-from tlx.interruption import Interrupted
+from tlx.processes.interruption import Interrupted
 
 app = typer.Typer(
     name="tlx",
@@ -53,12 +53,12 @@ def train(
 
     Groups: model, strategy, dataset, optimizer, scheduler, trainer, logger, experiment (see the folder configs/).
     """
-    from tlx.config import composer
+    from tlx.config.composer import composer
 
     if cfg:
         import yaml
 
-        from tlx.masking import masked
+        from tlx.record.masking import masked
 
         with composer(config_dir) as compose:
             jobs = compose.expand(context.args)
@@ -70,8 +70,8 @@ def train(
 
         typer.echo("\n".join(dry_run(context.args, config_dir)))
         return
+    from tlx.record.record import read_record
     from tlx.results.profile import profile_table
-    from tlx.results.record import read_record
     from tlx.sweeps.execute import run_one, run_sweep
 
     if not multirun:

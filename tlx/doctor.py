@@ -6,7 +6,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from tlx.config_folder import CONFIG_DIR
+from tlx.config.folder import CONFIG_DIR
 
 OPTIONAL = {
     "wandb": "logger=wandb (pip install 'tlx[wandb]')",
@@ -19,7 +19,7 @@ OPTIONAL = {
 
 def examine() -> tuple[list[str], bool]:
     """Lines to print, and whether everything that is needed is there."""
-    from tlx.results.recording import PACKAGES, versions
+    from tlx.fit.recording import PACKAGES, versions
 
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
     found = versions()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlx.data.fingerprint import file_hash
+from tlx.config.own_code import code_hash, dotted_names
+from tlx.record.hashes import file_hash
 from tlx.errors import UserError
-from tlx.models.location import locate, weights_hash
-from tlx.own_code import code_hash, dotted_names
 from tlx.registry.entries import PREFIX, source_card
 from tlx.registry.entries import check as check_entry
+from tlx.registry.location import locate, weights_hash
 
 # Where things lie, how they are shown and what they are kept as changes no result, and what is measured of the trained
 # weights, in batches of whatever size, changes none of them. `lr` and `pretrain` are sources of other keys; paths are
@@ -103,7 +103,7 @@ def fingerprints(config: dict[str, Any]) -> dict[str, str]:
 
     `data` of its data set; `weights` that it starts from, and `preprocessing` of the files beside them that shape its
     inputs; `source` of the task that these weights were trained on: data set, labels and head; `code` of the user's own
-    modules that the config names (see `tlx.own_code`).
+    modules that the config names (see `tlx.config.own_code`).
 
     Raises:
         UserError: something of it is not there.
@@ -174,7 +174,7 @@ def own_names(config: dict[str, Any]) -> list[str]:
 
 
 def _data(config: dict[str, Any]) -> str:
-    from tlx.instantiate import data_set
+    from tlx.config.instantiate import data_set
 
     dataset = data_set(config["dataset"])
     return dataset.fingerprint(Path(config["paths"]["cache"]))
@@ -227,7 +227,7 @@ def _source(config: dict[str, Any]) -> dict[str, str]:
     card = None if place is None else source_card(place)
     if place is None or card is None:
         return {}
-    from tlx.instantiate import data_set
+    from tlx.config.instantiate import data_set
 
     cache, source = Path(config["paths"]["cache"]), card["dataset"]
     try:

@@ -13,12 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from tlx.cache.frozen_work import FrozenWork
 from tlx.callbacks.mixout import Mixout
 from tlx.callbacks.phases import PhaseSchedule, phase_starts
-from tlx.distributed import broadcast_buffers
 from tlx.layer_groups import HEAD
 from tlx.models.backbone import Backbone
-from tlx.modes import in_eval_mode
+from tlx.network.modes import in_eval_mode
 from tlx.objectives.objective import Objective
 from tlx.plan import ParameterPlan
+from tlx.processes.distributed import broadcast_buffers
 from tlx.tasks.classification import Classification, ClassificationMeter
 
 OptimizerFactory = Callable[[list[dict]], torch.optim.Optimizer]

@@ -15,7 +15,7 @@ from torch import nn
 
 from tlx.errors import UserError, unknown
 from tlx.layer_groups import LayerGroup
-from tlx.no_decay import spared_from_decay
+from tlx.network.no_decay import spared_from_decay
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class ParameterPlan:
     """What happens to each layer group, from the stem to the head.
 
     `lr_factors[group]` multiplies the base learning rate (1 when absent). `no_decay` names the parameters without
-    weight decay (`tlx.no_decay`): norms, biases, vectors, and what the network itself spares. `fixed` names the
+    weight decay (`tlx.network.no_decay`): norms, biases, vectors, and what the network itself spares. `fixed` names the
     parameters that the architecture itself never trains (Whisper's sinusoidal positions), `calibrated` the buffers that
-    are set before the training (`tlx.calibration`), whichever group they are in.
+    are set before the training (`tlx.network.calibration`), whichever group they are in.
     """
 
     groups: list[LayerGroup]

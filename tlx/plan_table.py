@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from tlx import budget
-from tlx.config import composer
+from tlx.config.composer import budget, composer
 from tlx.sweeps.check import writable
 from tlx.sweeps.execute import pretrain_if_missing
 
@@ -25,7 +24,7 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
         pretrain_if_missing(compose, composed.config, composed.choices)
     from tlx.assembly import assemble
     from tlx.data.sampling import training_length
-    from tlx.strategies.coverage import coverage
+    from tlx.fit.coverage import coverage
 
     config = composed.config
     data, module = assemble(config)

@@ -15,40 +15,40 @@ from torch import Tensor
 from tlx.assembly import assemble, make_loaders
 from tlx.cache.checksums import noted
 from tlx.cache.frozen_work import FrozenWork, frozen_work
-from tlx.calibration import calibrate
 from tlx.callbacks.divergence import Diverged
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.callbacks.progress import Listener
-from tlx.checkpoints import BEST, BestWeights, ResumePoint, resume_point
-from tlx.compact import CompactTable, compact_table
-from tlx.compiled import compiled
 from tlx.data.dataset import Data
 from tlx.data.sealed import Sealed
-from tlx.evaluation import device_of, evaluate, moved
+from tlx.fit.checkpoints import BEST, BestWeights, ResumePoint, resume_point
+from tlx.fit.compact import CompactTable, compact_table
+from tlx.fit.evaluation import device_of, evaluate, moved
+from tlx.fit.loggers import make_loggers
+from tlx.fit.quiet import quiet_lightning
+from tlx.fit.recording import Recording
+from tlx.fit.seeding import seed_everything, seed_rank
+from tlx.fit.time_profile import TimeProfile
+from tlx.fit.trainer import make_trainer
 from tlx.identity import contents_as_planned
-from tlx.interruption import Interruption
 from tlx.layer_groups import HEAD
-from tlx.loggers import make_loggers
-from tlx.measures import Measures
+from tlx.measures.measures import Measures
+from tlx.measures.source import SourceMeter, source_meter
 from tlx.module import TransferModule
+from tlx.network.calibration import calibrate
+from tlx.network.compiled import compiled
 from tlx.plan import frozen_hash, share_frozen
 from tlx.probes.probe import Probe, make_probe
 from tlx.probes.solved import solve_head
 from tlx.probes.together import train_together
-from tlx.profile import TimeProfile
-from tlx.quiet import quiet_lightning
-from tlx.ranks import Followers
+from tlx.processes.interruption import Interruption
+from tlx.processes.ranks import Followers
+from tlx.processes.sharding import bring_together, is_sharded
 from tlx.registry import entries
 from tlx.registry.from_run import card
 from tlx.results.curves import scratch_curves
-from tlx.results.recording import Recording
-from tlx.seeding import seed_everything, seed_rank
-from tlx.sharding import bring_together, is_sharded
-from tlx.source import SourceMeter, source_meter
 from tlx.strategies.lora import merge_adapters
 from tlx.tasks.metrics import check_monitor, direction, directions, undefined
-from tlx.trainer import make_trainer
 
 
 @dataclass

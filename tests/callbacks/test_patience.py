@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 from tlx.callbacks.patience import Patience
 from tlx.callbacks.phases import PhaseSchedule
 from tlx.errors import UserError
+from tlx.fit.seeding import RandomState, seed_everything
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule
 from tlx.plan import frozen_hash
 from tlx.schedules import constant, linear
-from tlx.seeding import RandomState, seed_everything
 from tlx.strategies.freezing import Gradual
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification

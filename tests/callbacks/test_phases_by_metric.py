@@ -13,7 +13,7 @@ from tlx.callbacks.best_of_phase import BestOfPhase
 from tlx.callbacks.patience import Patience
 from tlx.callbacks.phases import GradualUnfreezing
 from tlx.errors import UserError
-from tlx.proposed_groups import propose_groups
+from tlx.network.proposed_groups import propose_groups
 
 BATCHES = 3
 

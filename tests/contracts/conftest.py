@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from tlx.config import Composer, composer
+from tlx.config.composer import Composer, composer
 from tlx.models.backbone import Backbone
 from tlx.models.build import build_backbone, build_network
 from tlx.module import TransferModule

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tlx.cache import frozen_work
-from tlx.cache.entries import clear
+from tlx.cache.folder import clear
 from tlx.cache.frozen_work import FrozenWork
 from tlx.data.loaders import Examples
 from tlx.strategies.freezing import FrozenBackbone, Gradual, Partial

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tlx.compact import compact_table
 from tlx.data.loaders import Examples, eval_loader
+from tlx.fit.compact import compact_table
 from tlx.strategies.strategy import TransferStrategy
 
 NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml"))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlx.config.instantiate import instantiate
 from tlx.data.dataset import Dataset, Part, encode
 from tlx.errors import UserError
-from tlx.instantiate import instantiate
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "../shared/data"

@@ -9,9 +9,9 @@ from typing import Any
 import lightning as L
 import pytest
 
-from tlx.config_folder import CONFIG_DIR
-from tlx.interruption import Interrupted
-from tlx.results.record import read_record
+from tlx.config.folder import CONFIG_DIR
+from tlx.processes.interruption import Interrupted
+from tlx.record.record import read_record
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import do
 
@@ -48,7 +48,7 @@ class Ask(L.Callback):
 @pytest.fixture
 def plan(tlx):
     """A function that plans one run of a strategy in a study."""
-    from tlx.config import composer
+    from tlx.config.composer import composer
     from tlx.sweeps.execute import prepare
 
     def plan(strategy: str, study: str, *words: str) -> Planned:

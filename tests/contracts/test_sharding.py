@@ -11,12 +11,12 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
 from transformers import AutoConfig
 
-from tlx.distributed import whole
 from tlx.errors import UserError
+from tlx.fit.seeding import seed_everything
 from tlx.objectives.l2_sp import L2SP
 from tlx.plan import apply_phase
-from tlx.seeding import seed_everything
-from tlx.sharding import check_sharding, shard, units
+from tlx.processes.distributed import whole
+from tlx.processes.sharding import check_sharding, shard, units
 from tlx.strategies.freezing import Gradual
 from tlx.strategies.lora import LoRA
 from tlx.strategies.strategy import TransferStrategy

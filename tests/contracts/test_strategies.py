@@ -16,12 +16,12 @@ from PIL import Image
 
 from tlx.assembly import assemble, make_loaders
 from tlx.callbacks.phases import PhaseSchedule
+from tlx.fit.recording import Recording
+from tlx.fit.seeding import seed_everything
+from tlx.fit.trainer import make_trainer
 from tlx.models.build import build_network
 from tlx.plan import apply_phase
 from tlx.registry import entries
-from tlx.results.recording import Recording
-from tlx.seeding import seed_everything
-from tlx.trainer import make_trainer
 
 NAMES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "configs/strategy").glob("*.yaml"))
 MODELS = {"tiny_vision": "local_image", "tiny_text": "local_text", "tiny_speech": "local_audio"}

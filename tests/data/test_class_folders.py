@@ -14,7 +14,7 @@ from tlx.data.image import ImagePreprocessing
 from tlx.data.media import ENDINGS
 from tlx.data.tables import data_files, read_tables
 from tlx.errors import UserError
-from tlx.results.remarks import remarks
+from tlx.record.remarks import remarks
 
 SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 # Registered with Pillow, and read with other programs alone (Ghostscript, Windows), stubs of other formats, or films.

@@ -14,7 +14,7 @@ from tlx.data.parts import Part
 from tlx.data.prepared import prepare
 from tlx.data.text import TextPreprocessing
 from tlx.models.tokenizer import train_tokenizer
-from tlx.results.remarks import remarks
+from tlx.record.remarks import remarks
 
 CORPUS = ["the cat sat on the mat", "a dog ran to the house"]
 # As tokens with [CLS] and [SEP]: three, eight and nine of them at a limit of eight; a pair of nine.

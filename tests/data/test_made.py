@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlx.cache import checksums
-from tlx.data import fingerprint
+from tlx.record import hashes
 from tlx.data.made import HASHES, make_bundled
 
 DIGITS = "tlx.data.bundled.digits.make"
@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_damaged_set_is_made_again(tmp_path: Path, folder: Path, capsys) -> None:
-    (table,) = fingerprint.visible_files(folder)
+    (table,) = hashes.visible_files(folder)
     whole = table.read_bytes()
     for damaged in (whole[:-1000], whole[:2000] + bytes(500) + whole[2500:]):
         table.write_bytes(damaged)

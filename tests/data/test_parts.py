@@ -11,7 +11,7 @@ from PIL import Image
 from tlx.data.dataset import Data, Dataset
 from tlx.data.spelling import alike
 from tlx.errors import UserError
-from tlx.results.remarks import remarks
+from tlx.record.remarks import remarks
 
 SPLITS = ("train", "validation", "test")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from tlx.cache.entries import clear, entries, prepared_folder
+from tlx.cache.folder import clear, entries, prepared_folder
 from tlx.data import prepared as module
 from tlx.data.audio import AudioPreprocessing
 from tlx.data.dataset import Data, DataSpec, Part, encode
@@ -362,7 +362,7 @@ def test_of_two_at_once_one_encodes(tmp_path: Path) -> None:
 
 
 def test_a_run_is_the_same_with_and_without(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tlx.source._LOADERS", {})  # as in a process that has done no other run
+    monkeypatch.setattr("tlx.measures.source._LOADERS", {})  # as in a process that has done no other run
     given = ["force=true", "strategy=full", f"paths.cache={tmp_path / 'cache'}"]
     cold, warm = tlx.record(*given), tlx.record(*given)
     listed = tlx("cache", "list", "--folder", str(tmp_path / "cache")).out

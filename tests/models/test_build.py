@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tlx.config import composer
+from tlx.config.composer import composer
 from tlx.errors import UserError
 from tlx.models.build import build_backbone
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tlx.assembly import assemble, make_loaders
-from tlx.compact import compact_table
-from tlx.config import composer
+from tlx.config.composer import composer
+from tlx.fit.compact import compact_table
 from tlx.objectives.ewc import SourceEWC
 from tlx.objectives.l2_sp import L2SP
 

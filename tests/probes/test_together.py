@@ -7,8 +7,8 @@ from typing import Any
 import lightning as L
 import pytest
 
-from tlx.config import composer
-from tlx.interruption import Interrupted
+from tlx.config.composer import composer
+from tlx.processes.interruption import Interrupted
 from tlx.sweeps.study import Planned, plan_run
 
 PROBE = ["strategy=feature_extraction", "trainer.max_epochs=4", "dataset.train_size=5_per_class"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tlx.results.jsonfile import write_json
-from tlx.results.record import write_record
+from tlx.record.jsonfile import write_json
+from tlx.record.record import write_record
 
 CONFIG: dict[str, Any] = {
     "seed": 0,

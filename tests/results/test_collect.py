@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tlx.errors import UserError
+from tlx.record.record import write_record
 from tlx.results import collect, frame
-from tlx.results.record import write_record
 
 
 def states(path: Path) -> list[tuple]:

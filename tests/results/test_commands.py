@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from tlx.config import composer
+from tlx.config.composer import composer
 from tlx.results.baseline import baselines
 from tlx.results.cells import Cell
 from tlx.results.collect import Run

@@ -31,7 +31,7 @@ def test_the_loaded_model_gives_the_stored_predictions(run_folder):
     folder, record = run_folder
     from pathlib import Path
 
-    from tlx.instantiate import instantiate
+    from tlx.config.instantiate import instantiate
 
     module = load_model(folder)
     assert not module.training

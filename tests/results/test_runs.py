@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tlx.record.jsonfile import write_json
 from tlx.results import collect, list_runs, summary
-from tlx.results.jsonfile import write_json
 from tlx.results.live import GONE, duration, judged, progress, time_left
 from tlx.results.runs import failure_log, first_line
 from tlx.results.watch import over, varying, view, watch

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlx.config import composer
+from tlx.config.composer import composer
 from tlx.sweeps.best import experiment
 
 

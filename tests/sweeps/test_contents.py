@@ -84,7 +84,7 @@ def test_weights_replaced_before_a_run_that_is_gone_on_with(tlx, tmp_path: Path)
 
     from safetensors.torch import load_file, save_file
 
-    from tlx.config import composer
+    from tlx.config.composer import composer
     from tlx.errors import UserError
     from tlx.identity import ContentsChanged, check_contents
     from tlx.sweeps.study import plan_run

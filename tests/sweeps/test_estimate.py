@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tlx.results.record import write_record
+from tlx.record.record import write_record
 from tlx.sweeps import estimate, progress
 from tlx.sweeps.estimate import Estimate, Times
 from tlx.sweeps.progress import StudyProgress

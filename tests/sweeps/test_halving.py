@@ -7,8 +7,8 @@ import lightning as L
 import pytest
 import torch
 
-from tlx.interruption import Interrupted
-from tlx.results.record import read_record
+from tlx.processes.interruption import Interrupted
+from tlx.record.record import read_record
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import do
 
@@ -35,7 +35,7 @@ class Small(L.Callback):
 
 @pytest.fixture
 def plan(tlx):
-    from tlx.config import composer
+    from tlx.config.composer import composer
     from tlx.sweeps.execute import prepare
 
     def plan(*words: str) -> Planned:

@@ -73,7 +73,7 @@ def test_a_sweep_that_is_asked_to_leave(tlx, number: signal.Signals) -> None:
 
 
 def test_the_reason_of_a_death_without_a_word() -> None:
-    from tlx.interruption import cause_of_death
+    from tlx.processes.interruption import cause_of_death
 
     assert cause_of_death(-signal.SIGSEGV) == "killed by SIGSEGV"
     assert "SIGKILL: probably out of memory" in cause_of_death(-signal.SIGKILL)

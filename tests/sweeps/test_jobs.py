@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tlx.config import composer
+from tlx.config.composer import composer
 from tlx.sweeps.jobs import MOST, as_jobs
 from tlx.sweeps.study import compose_all, plan_run
 

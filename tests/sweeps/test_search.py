@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tlx.results.recording import Recording
+from tlx.fit.recording import Recording
 
 pytest.importorskip("optuna")
 SEARCH = ["-m", "hydra/sweeper=optuna", "strategy=scratch", "study=tune"]
@@ -268,7 +268,7 @@ def test_pruning_stops_the_remaining_seeds_of_a_bad_trial(tlx, objective) -> Non
 
 @pytest.mark.slow
 def test_what_was_found_is_an_experiment(tlx, objective, tmp_path: Path) -> None:
-    from tlx.config import composer
+    from tlx.config.composer import composer
     from tlx.sweeps.study import plan_run
 
     done = objective()

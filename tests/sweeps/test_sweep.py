@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tlx.interruption import SIGNALS
-from tlx.results.recording import Recording
+from tlx.fit.recording import Recording
+from tlx.processes.interruption import SIGNALS
 
 
 def plan_of(tlx, study: str = "adhoc") -> list[dict]:

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tlx.modes import in_eval_mode
 from tlx.module import TransferModule
+from tlx.network.modes import in_eval_mode
 from tlx.plan import apply_phase
 
 

@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.blocks import BLOCK, encode_in_blocks
 from tlx.cache.boundary import Boundary, Shape, captured, find_boundary, play_back
-from tlx.cache.entries import GB, features_folder, limit_of, make_room, making, remove_drafts
+from tlx.cache.folder import GB, features_folder, limit_of, make_room, making, remove_drafts
 from tlx.cache.key import prefix_key
 from tlx.cache.store import Store, Writer
 from tlx.data.loaders import Examples
 from tlx.errors import out_of_space
-from tlx.modes import in_eval_mode
+from tlx.network.modes import in_eval_mode
 from tlx.plan import ParameterPlan
 
 CHECKED = 8  # examples on which what is played back is compared with what is computed

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.data.contents import feed
-from tlx.own_code import code_hash
+from tlx.cache.contents import feed
+from tlx.config.own_code import code_hash
 from tlx.plan import ParameterPlan
 
 

@@ -9,8 +9,8 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from tlx.distributed import total, whole, world_size
 from tlx.plan import ParameterPlan
+from tlx.processes.distributed import total, whole, world_size
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tlx.callbacks.phases import Groups, listed
 from tlx.layer_groups import LayerGroup
-from tlx.modes import in_eval_mode
+from tlx.network.modes import in_eval_mode
 
 
 def gram(activations: Tensor) -> Tensor:

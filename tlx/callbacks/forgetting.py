@@ -6,7 +6,7 @@ from collections.abc import Callable
 import lightning as L
 from torch import nn
 
-from tlx.modes import as_before
+from tlx.network.modes import as_before
 
 
 def forgetting(before: float, after: float, higher_is_better: bool = True) -> float:

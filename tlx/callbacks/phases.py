@@ -14,12 +14,12 @@ from torch.utils.hooks import RemovableHandle
 
 from tlx.callbacks.optimizers import AroundConfiguring, RateFactor, check_held, held, warn_of_idle
 from tlx.callbacks.timetable import STEPS, Timetable, as_lists, position, timetable
-from tlx.compiled import forget_compiled
-from tlx.distributed import check_in_step, rewrap
 from tlx.errors import UserError, unknown
 from tlx.layer_groups import LayerGroup, by_parameters
 from tlx.models.backbone import Backbone
+from tlx.network.compiled import forget_compiled
 from tlx.plan import ParameterPlan, apply_modes, apply_phase, frozen_modules
+from tlx.processes.distributed import check_in_step, rewrap
 from tlx.strategies.freezing import Gradual
 
 log = logging.getLogger(__name__)
@@ -270,8 +270,8 @@ class GradualUnfreezing(PhaseSchedule):
     """Gradual unfreezing in any Trainer with any LightningModule (Howard & Ruder 2018).
 
     `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does (by
-    `tlx.layer_groups.group_layers`; `tlx.proposed_groups.propose_groups` needs no patterns). The arguments up to
-    `lr_factor` are those of `tlx.strategies.freezing.Gradual`, which computes the phases; but for `lr_factor`, learning
+    `tlx.layer_groups.group_layers`; `tlx.network.proposed_groups.propose_groups` needs no patterns). The arguments up
+    to `lr_factor` are those of `tlx.strategies.freezing.Gradual`, which computes the phases; but for `lr_factor`, learning
     rates stay with the module's own optimiser and scheduler.
 
     With `timed=False` a phase has no length and lasts until `advance` is called, as `tlx.callbacks.patience.Patience`

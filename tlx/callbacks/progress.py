@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 
-from tlx.atomic import atomic
+from tlx.record.atomic import atomic
 from tlx.sweeps.progress import NAME, StudyProgress
 from tlx.sweeps.study import Planned
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tlx.data.contents import digest_of
-from tlx.data.fingerprint import file_hashes
+from tlx.cache.contents import digest_of
+from tlx.record.hashes import file_hashes
 
 _FILES: dict[tuple, str] = {}  # hashes of files by path, inode, size and times: asked for once a process
 

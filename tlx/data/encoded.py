@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from tlx.cache.checksums import META
-from tlx.cache.entries import describe, new_draft, put_in_place, verified
-from tlx.data.contents import digest_of
+from tlx.cache.contents import digest_of
+from tlx.cache.folder import describe, new_draft, put_in_place, verified
 
 FILE = "examples.arrow"
 OURS = ("values", "shape", "length", "digest", "cut")  # columns that no dict's key may be called
@@ -88,7 +88,7 @@ class Encoded(Sequence):
 
     @property
     def digests(self) -> Iterable[bytes]:
-        """SHA-256 of each example's content (see `tlx.data.contents`), 32 bytes each."""
+        """SHA-256 of each example's content (see `tlx.cache.contents`), 32 bytes each."""
         for row in self.rows:
             batch = self._batch(row)
             yield self._digests[batch][int(row - self._starts[batch])].as_py()
@@ -140,7 +140,7 @@ def size_of(example: Any) -> int:
 
 
 def write(root: Path, key: str, examples: Iterable[tuple[Any, int, int]], about: dict[str, Any]) -> Path:
-    """Write the store `key` in the folder `root`, within `tlx.cache.entries.making`; returns its folder.
+    """Write the store `key` in the folder `root`, within `tlx.cache.folder.making`; returns its folder.
 
     examples: (example, length, cut) each; the example None where it could not be decoded. `about` gets the `seconds`
     that they took.

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from tlx.cache.checksums import Damaged, note
-from tlx.data import fingerprint
-from tlx.names import resolve
-from tlx.own_code import code_hash
+from tlx.config.names import resolve
+from tlx.config.own_code import code_hash
+from tlx.record import hashes
 
 HASHES = ".hashes.json"  # of the files, beside them; hidden, so that it is no part of the data
 
@@ -42,8 +42,8 @@ def make_bundled(make: str, cache: Path) -> Path:
 
 
 def _hashes(folder: Path, memo: Path | None) -> dict[str, str]:
-    files = fingerprint.visible_files(folder)
-    return {f.relative_to(folder).as_posix(): h for f, h in fingerprint.file_hashes(files, memo).items()}
+    files = hashes.visible_files(folder)
+    return {f.relative_to(folder).as_posix(): h for f, h in hashes.file_hashes(files, memo).items()}
 
 
 def _damaged(folder: Path, cache: Path) -> str | None:

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tlx.cache.entries import limit_of, make_room, making, prepared_folder, remove, remove_drafts
-from tlx.data.contents import feed
+from tlx.cache.contents import feed
+from tlx.cache.folder import limit_of, make_room, making, prepared_folder, remove, remove_drafts
+from tlx.config.own_code import code_hash
 from tlx.data.cuts import UNKNOWN, encode_one
 from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
-from tlx.data.fingerprint import file_hashes
+from tlx.record.hashes import file_hashes
 from tlx.errors import UserError, out_of_space
-from tlx.own_code import code_hash
 
 # Encoded bytes below which there is no store: to encode them takes no longer than to find one, some hundredths of a
 # second. (Texts: the tokens of some ten thousand short ones.)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tlx.budget import epochs
+from tlx.config.budget import epochs
 from tlx.streams import stream
 
 SAMPLERS = ("shuffle", "length_buckets")

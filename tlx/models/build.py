@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tlx.config.instantiate import instantiate
 from tlx.identity import weights_place
-from tlx.instantiate import instantiate
 from tlx.models.backbone import Backbone
 from tlx.models.shuffled import shuffle
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlx.config.names import resolve
 from tlx.data.preprocessing import Preprocessing
 from tlx.errors import UserError, unknown
 from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone
 from tlx.models.weights import read_state_dict
-from tlx.modes import in_eval_mode
-from tlx.names import resolve
+from tlx.network.modes import in_eval_mode
 
 MODALITIES = ("text", "image", "audio")
 

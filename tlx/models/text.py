@@ -13,7 +13,7 @@ from tlx.layer_groups import Layers
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.hugging_face import build_config, build_network, hidden_size, read_pretrained
 from tlx.models.layers import ANATOMY, anatomy
-from tlx.modes import in_eval_mode
+from tlx.network.modes import in_eval_mode
 
 POOLINGS = ("mean", "cls", "last")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -8,12 +8,12 @@ from timm.data import resolve_data_config
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor
 
+from tlx.config.trusted import refuse_loading
 from tlx.data.image import ImagePreprocessing
 from tlx.errors import UserError, unknown
 from tlx.layer_groups import LayerGroup, Layers, divide
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.weights import read_json
-from tlx.trusted import refuse_loading
 
 # A name that no expression of timm matches, to find out which group that makes.
 _UNMATCHED = "\0"
@@ -40,8 +40,8 @@ class VisionBackbone(Backbone):
     architecture's tag; `mean`, `std`, `channels` override it.
 
     Raises:
-        UserError: no such architecture, options that load weights (`tlx.trusted`), or an architecture that describes no
-            layer groups while the yaml states none.
+        UserError: no such architecture, options that load weights (`tlx.config.trusted`), or an architecture that describes
+            no layer groups while the yaml states none.
     """
 
     modality: ClassVar[str] = "image"

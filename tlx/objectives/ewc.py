@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tlx.data.loaders import Examples
 from tlx.errors import UserError
-from tlx.modes import as_before, in_eval_mode
+from tlx.fit.seeding import torch_stream
+from tlx.measures.source import has_source, source_examples, source_head
+from tlx.network.modes import as_before, in_eval_mode
 from tlx.objectives.fisher import diagonal_fisher
 from tlx.objectives.penalty import Penalty, Pull, at_least, pretrained
-from tlx.seeding import torch_stream
-from tlx.source import has_source, source_examples, source_head
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule

@@ -57,7 +57,7 @@ class Heads:
         """One optimiser step with `factor` on the learning rates; returns the losses (S,) before it.
 
         features (S, B, D), labels (S, B); share (S, B): what each example counts in its head's loss, whose sum is 1.
-        `part` opens a context for what is done with the name that `tlx.profile` has for it.
+        `part` opens a context for what is done with the name that `tlx.fit.time_profile` has for it.
         """
         with part("forward"):
             logits = torch.baddbmm(self.bias.unsqueeze(1), features, self.weight.transpose(1, 2))

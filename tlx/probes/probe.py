@@ -10,14 +10,14 @@ import torch
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from tlx import budget
 from tlx.callbacks.divergence import Diverged, diverged
 from tlx.callbacks.negative_transfer import NegativeTransferWarning
 from tlx.callbacks.progress import Listener
+from tlx.config import budget
 from tlx.data.sampling import EpochBatchSampler, epoch_batches
+from tlx.fit.seeding import generator_now
 from tlx.module import TransferModule
 from tlx.probes.heads import SEPARABLE
-from tlx.seeding import generator_now
 from tlx.tasks.metrics import direction, rank
 
 LOG_EVERY = 10  # steps between two rows of train/loss

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from tlx.evaluation import device_of, features_of, moved
-from tlx.instantiate import instantiate
+from tlx.config.instantiate import instantiate
+from tlx.fit.evaluation import device_of, features_of, moved
 from tlx.module import TransferModule, known_score
 from tlx.probes.logistic import Logistic, Solution
 from tlx.tasks.metrics import direction, rank

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from tlx import budget
+from tlx.config import budget
 from tlx.data.sampling import training_length
+from tlx.fit.time_profile import TimeProfile
 from tlx.probes.heads import Clock, Heads, no_clock
 from tlx.probes.probe import Probe
-from tlx.profile import TimeProfile
 
 
 def train_together(probes: Sequence[Probe], profile: TimeProfile | None = None) -> None:

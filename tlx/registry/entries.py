@@ -15,10 +15,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tlx.data.fingerprint import file_hashes
+from tlx.record.hashes import file_hashes
 from tlx.errors import UserError, unknown
-from tlx.masking import masked
-from tlx.models.location import WEIGHT_FILES, weights_hash
+from tlx.record.masking import masked
+from tlx.registry.location import WEIGHT_FILES, weights_hash
 
 PREFIX = "registry:"
 CARD = "card.json"

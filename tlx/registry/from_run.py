@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.registry import entries
-from tlx.results.record import read_record
+from tlx.record.record import read_record
 
 
 def card(config: dict[str, Any], labels: list[str], metrics: dict[str, float], identity: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ print(r.compare(runs, "ulmfit", "full"))
 r.frame(runs).groupby("strategy")["test/accuracy"].describe()
 """
 
+from tlx.record.record import read_record, write_record
 from tlx.results.collect import Run, collect, frame
 from tlx.results.comparison import Comparison, compare
 from tlx.results.formats import FORMATS, render
 from tlx.results.load import load_model
-from tlx.results.record import read_record, write_record
 from tlx.results.runs import list_runs, print_runs, summary
 from tlx.results.sample_efficiency import efficiency_frame, sample_efficiency
 from tlx.results.table import Table, build_table

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.results.jsonfile import Damaged, read_json
+from tlx.record.jsonfile import Damaged, read_json
+from tlx.record.record import NAME, SCHEMA, Newer, read_record
 from tlx.results.naming import flatten, lookup, natural
-from tlx.results.record import NAME, SCHEMA, Newer, read_record
 
 if TYPE_CHECKING:
     import pandas

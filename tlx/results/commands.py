@@ -14,7 +14,7 @@ from tlx.results.collect import Run
 from tlx.results.naming import flatten, lookup, under
 
 if TYPE_CHECKING:
-    from tlx.config import Composer
+    from tlx.config.composer import Composer
 
 GROUPS = ("model", "strategy", "dataset")
 # Where things lie, how they are shown and kept, and the sources that other keys have been filled from.
@@ -66,7 +66,7 @@ def commands(cells: Sequence[Cell], strategy: str | None = None) -> dict[str, Co
     Args:
         strategy: of the cells to make instead: equal in everything but the strategy's own settings.
     """
-    from tlx.config import composer
+    from tlx.config.composer import composer
 
     following = seed_names(cells)
     by_folder: dict[str | None, list[Cell]] = defaultdict(list)

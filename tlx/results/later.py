@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tlx.record.record import read_record, write_record
 from tlx.results.predictions import CLOSE, NoPredictions, read_predictions
-from tlx.results.record import read_record, write_record
 
 
 def lacking(config: dict[str, Any], record: dict[str, Any]) -> list[str]:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.masking import unmasked
-from tlx.results.record import read_record
+from tlx.record.masking import unmasked
+from tlx.record.record import read_record
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule
@@ -25,8 +25,8 @@ def load_model(folder: str | Path, config: dict[str, Any] | None = None) -> "Tra
     from safetensors.torch import load_file
 
     from tlx.assembly import assemble
+    from tlx.fit.seeding import seed_everything
     from tlx.plan import frozen_hash
-    from tlx.seeding import seed_everything
     from tlx.strategies.lora import merge
 
     folder = Path(folder)
@@ -57,9 +57,9 @@ def load_model(folder: str | Path, config: dict[str, Any] | None = None) -> "Tra
 
 
 def _check_base(config: dict, record: dict) -> None:
+    from tlx.config.own_code import code_hash
     from tlx.identity import own_names, weights_place
-    from tlx.models.location import weights_hash
-    from tlx.own_code import code_hash
+    from tlx.registry.location import weights_hash
 
     place, known = weights_place(config), record["fingerprints"].get("weights")
     if known and place is not None and weights_hash(place, None) != known:

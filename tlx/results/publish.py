@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import UserError
+from tlx.record.jsonfile import read_json, write_json_rows
+from tlx.record.record import write_record
 from tlx.results.collect import PLAN, collect
-from tlx.results.jsonfile import read_json, write_json_rows
-from tlx.results.record import write_record
 
 PRIVATE = ("sittings", "config_dir")  # names of machines, processes and folders
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlx.record.record import headline
 from tlx.results.collect import STATES, Run
 from tlx.results.live import duration, progress
 from tlx.results.naming import setting
-from tlx.results.record import headline
 
 if TYPE_CHECKING:
     from rich.console import Console

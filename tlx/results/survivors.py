@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tlx.record.record import left_unfinished
 from tlx.results.cells import Cell
 from tlx.results.collapse import known_predictions
 from tlx.results.gains import LEVEL, Gain
-from tlx.results.record import left_unfinished
 from tlx.results.statistics import PairedT, differences, paired_t
 from tlx.results.statistics.outliers import chance_score
 from tlx.results.statistics.verdict import HELPS, HURTS, OPEN

@@ -4,13 +4,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tlx.record.remarks import largest, remarks
 from tlx.results.baseline import Partners, different, seeds_apart
 from tlx.results.busy import on_seconds
 from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collect import Run
 from tlx.results.commands import missing_baseline
 from tlx.results.naming import comparable
-from tlx.results.remarks import largest, remarks
 from tlx.results.seed_warnings import on_seeds
 from tlx.results.survivors import failed_seeds
 from tlx.results.tuning import monitor

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from torch import nn
 
-from tlx.calibration import statistics
 from tlx.errors import UserError
 from tlx.layer_groups import HEAD, LayerGroup
 from tlx.models.backbone import Backbone
+from tlx.network.calibration import statistics
 from tlx.objectives.objective import Objective
 from tlx.plan import ParameterPlan, Phase
 from tlx.probes.logistic import Logistic
@@ -36,9 +36,9 @@ class TransferStrategy:
     `init` is "pretrained" (the model's own weights), "scratch" (random), "shuffled" (the model's own without their
     order, see `tlx.models.shuffled`) or "registry:NAME". `lr` is the base learning rate that the preset recommends
     (optimizer.lr follows it). `mixout` is the probability p of `tlx.callbacks.mixout`. `longer` multiplies the epochs
-    (`tlx.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`). `calibrate`
-    takes batch normalisation's statistics from the training inputs before anything is trained (`tlx.calibration`).
-    `objectives` are terms beside the task's loss (`tlx.objectives`).
+    (`tlx.config.budget`). `solver` finds the head at once where nothing else is trained (`tlx.probes.logistic`).
+    `calibrate` takes batch normalisation's statistics from the training inputs before anything is trained
+    (`tlx.network.calibration`). `objectives` are terms beside the task's loss (`tlx.objectives`).
     """
 
     init: str = "pretrained"

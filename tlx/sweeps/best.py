@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from tlx.atomic import atomic
-from tlx.config import Composer
+from tlx.config.composer import Composer
 from tlx.identity import WITHOUT_EFFECT
+from tlx.record.atomic import atomic
 from tlx.results.naming import comparable, flatten, under
 from tlx.sweeps.found import Found
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlx.config.instantiate import instantiate
 from tlx.errors import UserError, one_line
-from tlx.instantiate import instantiate
-from tlx.results.remarks import Remark, largest, remarks
+from tlx.record.remarks import Remark, largest, remarks
 from tlx.sweeps.halving import check_halving
 from tlx.sweeps.study import Planned
 
@@ -82,10 +82,10 @@ def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
         UserError: it is impossible.
     """
     from tlx.assembly import assemble, make_loaders
-    from tlx.compiled import check_compiled
     from tlx.data.sampling import training_length
-    from tlx.loggers import check_loggers
-    from tlx.sharding import check_sharding
+    from tlx.fit.loggers import check_loggers
+    from tlx.network.compiled import check_compiled
+    from tlx.processes.sharding import check_sharding
     from tlx.sweeps.first_step import check_optimizer, check_smallest_batch
     from tlx.tasks.metrics import check_monitor
 

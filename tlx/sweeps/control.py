@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from tlx.atomic import atomic
+from tlx.record.atomic import atomic
 
 STOP, RECALL = "stop", "recall"
 

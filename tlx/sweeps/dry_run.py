@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tlx.config import composer
+from tlx.config.composer import composer
+from tlx.record.record import read_record
 from tlx.registry.entries import entry_to_make
-from tlx.results.record import read_record
 from tlx.sweeps.estimate import Times
 from tlx.sweeps.launchers import jobs_that_fit, own_launcher
 from tlx.sweeps.skipping import why_skipped

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tlx.errors import UserError
-from tlx.interruption import Interruption, cause_of_death
-from tlx.masking import mask_file
-from tlx.results.jsonfile import Damaged
-from tlx.results.record import KILLED, effort, headline, read_record
+from tlx.processes.interruption import Interruption, cause_of_death
+from tlx.record.jsonfile import Damaged
+from tlx.record.masking import mask_file
+from tlx.record.record import KILLED, effort, headline, read_record
 from tlx.sweeps.folder import Busy, bury, locked, log_tail
 from tlx.sweeps.jobs import Job, as_jobs
 from tlx.sweeps.progress import StudyProgress

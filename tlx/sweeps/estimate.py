@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tlx.results.jsonfile import Damaged
+from tlx.record.jsonfile import Damaged
+from tlx.record.record import Newer, read_record
 from tlx.results.live import duration
-from tlx.results.record import Newer, read_record
 
 if TYPE_CHECKING:
     from tlx.sweeps.study import Planned

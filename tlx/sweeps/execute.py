@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlx.config import Composed, Composer, composer
+from tlx.config.composer import Composed, Composer, composer
+from tlx.config.instantiate import instantiate
 from tlx.errors import RunFailed, UserError
-from tlx.instantiate import instantiate
+from tlx.record.jsonfile import Damaged
+from tlx.record.record import headline, read_record
 from tlx.registry.entries import PREFIX, entry_to_make
-from tlx.results.jsonfile import Damaged
 from tlx.results.later import complete
 from tlx.results.profile import already_finished
-from tlx.results.record import headline, read_record
 from tlx.sweeps.check import check_runs, writable
 from tlx.sweeps.engine import LOOK_AGAIN, Backend, Rules, carry_out, reason, settle
 from tlx.sweeps.estimate import Estimate

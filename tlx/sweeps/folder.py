@@ -10,8 +10,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tlx.results.jsonfile import Damaged
-from tlx.results.record import KILLED, left_unfinished, read_record, write_record
+from tlx.record.jsonfile import Damaged
+from tlx.record.record import KILLED, left_unfinished, read_record, write_record
 from tlx.sweeps.progress import NAME as PROGRESS
 
 
@@ -59,7 +59,7 @@ def make_ready(folder: Path) -> dict[str, Any] | None:
     What an interrupted or killed run left is kept where a checkpoint lets it go on, and dropped where none does. An
     attempt that ended, well or badly, moves to `attempt-N` within the folder.
     """
-    from tlx.checkpoints import resume_point
+    from tlx.fit.checkpoints import resume_point
 
     try:
         record = read_record(folder)

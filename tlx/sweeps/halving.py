@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.results.record import left_unfinished
+from tlx.record.record import left_unfinished
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule

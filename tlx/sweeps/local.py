@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
-from tlx.own_code import is_own
+from tlx.config.own_code import is_own
 from tlx.sweeps import worker
 from tlx.sweeps.jobs import Job
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tlx.masking import unmasked
+from tlx.record.masking import unmasked
 from tlx.sweeps import worker
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.study import Planned

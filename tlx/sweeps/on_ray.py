@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import RunFailed, UserError
-from tlx.masking import masked
+from tlx.record.masking import masked
 from tlx.sweeps.control import Control, NotShared
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.local import LocalBackend, modules_for, start_server

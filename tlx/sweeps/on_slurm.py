@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tlx.errors import UserError, unknown
-from tlx.masking import masked
-from tlx.results.jsonfile import write_json
+from tlx.record.jsonfile import write_json
+from tlx.record.masking import masked
 from tlx.sweeps.control import Control
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.slurm_job import SlurmJob

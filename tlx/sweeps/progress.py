@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tlx import budget
+from tlx.config import budget
 
 if TYPE_CHECKING:  # `tlx runs` reads progress and needs no plan
     from tlx.sweeps.estimate import Estimate

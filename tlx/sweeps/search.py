@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from tlx.config import Composer
+from tlx.config.composer import Composer
 from tlx.errors import UserError, unknown
+from tlx.record.record import read_record
 from tlx.results.layout import spread
-from tlx.results.record import read_record
 from tlx.results.statistics import mean_std
 from tlx.sweeps.best import write_best
 from tlx.sweeps.engine import Rules, reason
@@ -250,7 +250,7 @@ def _metric(options: SearchOptions, config: dict[str, Any]) -> tuple[str, str]:
     Raises:
         UserError: one that is computed from test labels, or that the runs will not have.
     """
-    from tlx.instantiate import instantiate
+    from tlx.config.instantiate import instantiate
     from tlx.tasks.metrics import direction
 
     dataset = instantiate(config["dataset"], "dataset")

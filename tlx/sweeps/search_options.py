@@ -126,7 +126,7 @@ def make_pruner(options: SearchOptions) -> "optuna.pruners.BasePruner":
 
 
 def _make(kind: Any, own: dict[str, Any], key: str, given: dict[str, Any]) -> Any:
-    from tlx.names import check_arguments
+    from tlx.config.names import check_arguments
 
     check_arguments(kind.__init__, own, f"hydra.sweeper.{key}", GIVEN)
     with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tlx.config import Composed
+from tlx.config.composer import Composed
 from tlx.errors import UserError, unknown
 from tlx.results.naming import flatten
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tlx.interruption import SIGNALS
+from tlx.processes.interruption import SIGNALS
 from tlx.sweeps.control import Control
 from tlx.sweeps.worker import NOT_BEGUN
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from filelock import FileLock
 
-from tlx.config import Composed, Composer
+from tlx.config.composer import Composed, Composer
+from tlx.config.own_code import libraries
 from tlx.errors import UserError
+from tlx.fit.recording import versions
 from tlx.identity import contents_key, fingerprints, identify, own_names
-from tlx.masking import masked
-from tlx.own_code import libraries
+from tlx.record.jsonfile import Damaged, write_json_rows
+from tlx.record.masking import masked
+from tlx.record.record import Newer, read_record
 from tlx.registry.entries import entry_folder, read_card
 from tlx.results.collect import PLAN, read_plan
-from tlx.results.jsonfile import Damaged, write_json_rows
-from tlx.results.record import Newer, read_record
-from tlx.results.recording import versions
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING, Any
 
-from tlx.interruption import SIGNALS
-from tlx.results.record import effort, read_record
+from tlx.processes.interruption import SIGNALS
+from tlx.record.record import effort, read_record
 from tlx.sweeps.folder import Busy, locked, make_ready
 from tlx.sweeps.halving import can_halve, halve, halved_before
 from tlx.sweeps.jobs import Job

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlx.distributed import gather, world_size
 from tlx.errors import UserError
+from tlx.processes.distributed import gather, world_size
 from tlx.tasks.metrics import check, scores
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tlx.config import composer
+from tlx.config.composer import composer
 from tlx.data.sampling import training_length
 from tlx.results.collect import collect
 from tlx.results.figures import KINDS

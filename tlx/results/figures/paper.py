@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlx.atomic import atomic
 from tlx.errors import UserError, unknown
+from tlx.record.atomic import atomic
 from tlx.results.figures import KINDS
 from tlx.results.figures.figure import Absent, Figure, Picture
 from tlx.results.findings import Findings

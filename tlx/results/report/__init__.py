@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlx.atomic import atomic
+from tlx.record.atomic import atomic
 from tlx.results.collect import collect
 from tlx.results.findings import findings
 from tlx.results.out import check_out
