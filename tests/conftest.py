@@ -97,7 +97,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick_registry(shared_folder: Path) -> Path:
     """`shared_folder` with tiny_vision in its registry, made by the real pretraining on 52 letters."""
     from tlx.config.composer import composer
-    from tlx.sweeps.execute import pretrain_if_missing
+    from tlx.sweeps.pretraining import pretrain_if_missing
 
     recipe = "[" + ",".join(f'"{line}"' for line in RECIPE) + "]"
     line = CommandLine(shared_folder, shared_folder / "runs")

@@ -143,9 +143,7 @@ def build() -> TransferModule:
     seed_everything(0)
     backbone = Tiny()
     task = Classification(5, ["a", "b", "c"], ["accuracy"])
-    module = TransferModule(backbone, task, RATE, 0.0, torch.optim.SGD, constant)
-    module.plan = TransferStrategy().apply(module, backbone)
-    return module
+    return TransferModule(backbone, task, TransferStrategy().plan(backbone, task), RATE, 0.0, torch.optim.SGD, constant)
 
 
 def examples(count: int) -> Examples:

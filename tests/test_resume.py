@@ -82,16 +82,16 @@ def build(mixout: bool, workers: int) -> tuple[TransferModule, Any, Any, list[L.
     """A run from its beginning, as a new process would make it."""
     seed_everything(3)
     backbone = Tiny()
+    task = Classification(8, ["a", "b", "c"], ["accuracy"], dropout=0.2)
+    strategy = TransferStrategy(freezing=Gradual(share=0.75), learning_rates=Discriminative(0.5))
     module = TransferModule(
         backbone,
-        Classification(8, ["a", "b", "c"], ["accuracy"], dropout=0.2),
+        task,
+        strategy.plan(backbone, task),
         lr=0.02,
         weight_decay=0.05,
         optimizer=partial(torch.optim.AdamW, fused=True),
         schedule=partial(linear, warmup=0.1),
-    )
-    module.plan = TransferStrategy(freezing=Gradual(share=0.75), learning_rates=Discriminative(0.5)).apply(
-        module, backbone
     )
     x = np.random.default_rng(0).standard_normal((BATCHES * BATCH_SIZE, 6)).astype(np.float32)
     y = (x[:, 0] > 0).astype(np.int64) + (x[:, 1] > 0)

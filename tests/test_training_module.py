@@ -55,10 +55,9 @@ def build(freezing: Any = None, seed: int = 0, weights: Path | None = None) -> T
     if weights is not None:
         backbone.load(weights)
     task = Classification(6, ["a", "b"], ["accuracy", "macro_f1"])
-    module = TransferModule(backbone, task, 0.05, 0.1, partial(torch.optim.AdamW, fused=True), linear)
     strategy = TransferStrategy() if freezing is None else TransferStrategy(freezing=freezing)
-    module.plan = strategy.apply(module, backbone)
-    return module
+    optimizer = partial(torch.optim.AdamW, fused=True)
+    return TransferModule(backbone, task, strategy.plan(backbone, task), 0.05, 0.1, optimizer, linear)
 
 
 def data(count: int = 32) -> DataLoader:

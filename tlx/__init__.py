@@ -3,7 +3,7 @@
 Importing this package is cheap: torch and Lightning are imported when something runs.
 """
 
-__version__ = "0.1.0"
+from tlx.record.versions import VERSION as __version__
 
 
 def run(overrides: list[str], config_dir: str | None = None) -> dict:

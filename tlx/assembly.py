@@ -11,6 +11,7 @@ from tlx.data.prepared import prepare_part
 from tlx.fit.coverage import check_touches, mixed
 from tlx.models.build import build_backbone
 from tlx.module import TransferModule
+from tlx.objectives.objective import check_objectives
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
 
@@ -30,19 +31,21 @@ def assemble(config: dict[str, Any]) -> tuple[Data, TransferModule]:
         backbone.feature_dim, data.spec.label_names, dataset.metrics, config["trainer"]["head_dropout"]
     )
     optimizer = {k: v for k, v in config["optimizer"].items() if k not in ("lr", "weight_decay")}
+    strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
+    check_objectives(strategy.objectives)
+    plan = strategy.plan(backbone, task)
+    check_touches(strategy, plan)
+    if strategy.solver is not None:
+        strategy.solver.check(config)
     module = TransferModule(
         backbone,
         task,
+        plan,
         lr=config["optimizer"]["lr"],
         weight_decay=config["optimizer"]["weight_decay"],
         optimizer=instantiate(optimizer, "optimizer"),
         schedule=instantiate(config["scheduler"], "scheduler"),
     )
-    strategy: TransferStrategy = instantiate(config["strategy"], "strategy")
-    module.plan = strategy.apply(module, backbone)
-    check_touches(strategy, module.plan)
-    if strategy.solver is not None:
-        strategy.solver.check(config)
     module.mixout = mixed(config, module)
     module.objectives = strategy.objectives
     for objective in module.objectives:

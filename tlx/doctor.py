@@ -19,7 +19,7 @@ OPTIONAL = {
 
 def examine() -> tuple[list[str], bool]:
     """Lines to print, and whether everything that is needed is there."""
-    from tlx.fit.recording import PACKAGES, versions
+    from tlx.record.versions import PACKAGES, versions
 
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
     found = versions()

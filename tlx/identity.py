@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tlx.config.own_code import code_hash, dotted_names
-from tlx.record.hashes import file_hash
 from tlx.errors import UserError
+from tlx.record.hashes import file_hash
 from tlx.registry.entries import PREFIX, source_card
 from tlx.registry.entries import check as check_entry
-from tlx.registry.location import locate, weights_hash
+from tlx.registry.location import weights_place
+from tlx.registry.weight_files import weights_hash
 
 # Where things lie, how they are shown and what they are kept as changes no result, and what is measured of the trained
 # weights, in batches of whatever size, changes none of them. `lr` and `pretrain` are sources of other keys; paths are
@@ -178,29 +179,6 @@ def _data(config: dict[str, Any]) -> str:
 
     dataset = data_set(config["dataset"])
     return dataset.fingerprint(Path(config["paths"]["cache"]))
-
-
-def weights_place(config: dict[str, Any]) -> Path | None:
-    """Where the run's initial weights, or for scratch at least its tokenizer and settings, come from; None: nowhere.
-
-    Raises:
-        UserError: nothing lies there.
-    """
-    init, path = config["strategy"]["init"], config["model"].get("path")
-    registry = Path(config["paths"]["registry"])
-    if init.startswith(PREFIX):
-        return locate(init, None, registry)
-    if path is None:
-        if init == "scratch":
-            return None
-        raise UserError(
-            "this model has no weights of its own: give model.path=FOLDER_OR_FILE (or registry:NAME), "
-            "or train from random weights with strategy=scratch."
-        )
-    # A network is known by its name, a tokenizer only by its files: scratch needs the hub for text alone.
-    if init == "scratch" and path.startswith("hub:") and config["model"]["modality"] != "text":
-        return None
-    return locate(path, config["model"].get("revision"), registry)
 
 
 def _weights(config: dict[str, Any]) -> dict[str, str]:

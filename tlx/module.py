@@ -16,7 +16,6 @@ from tlx.callbacks.phases import PhaseSchedule, phase_starts
 from tlx.layer_groups import HEAD
 from tlx.models.backbone import Backbone
 from tlx.network.modes import in_eval_mode
-from tlx.objectives.objective import Objective
 from tlx.plan import ParameterPlan
 from tlx.processes.distributed import broadcast_buffers
 from tlx.tasks.classification import Classification, ClassificationMeter
@@ -36,17 +35,17 @@ class TransferModule(L.LightningModule):
         self,
         backbone: Backbone,
         task: Classification,
+        plan: ParameterPlan,
         lr: float,
         weight_decay: float,
         optimizer: OptimizerFactory,
         schedule: Schedule,
     ) -> None:
         super().__init__()
-        self.backbone, self.task = backbone, task
+        self.backbone, self.task, self.plan = backbone, task, plan
         self.lr, self.weight_decay = lr, weight_decay
         self.make_optimizer, self.schedule = optimizer, schedule
-        self.plan: ParameterPlan | None = None
-        self.objectives: Sequence[Objective] = ()  # what is minimised beside the task's loss
+        self.objectives: Sequence[Any] = ()  # tlx.objectives: what is minimised beside the task's loss
         self.mixout: Mixout | None = None
         self.base: str | None = None  # hash of what no phase trains; checkpoints hold it where it is known
         self.meter: ClassificationMeter | None = None
@@ -89,7 +88,6 @@ class TransferModule(L.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in found.items()})
 
     def configure_optimizers(self) -> Any:
-        assert self.plan is not None
         optimizer = self.make_optimizer(self.plan.optimizer_groups(self, self.lr, self.weight_decay))
         planned, total = phase_starts(self.trainer, self.plan)
         factors = [phase.lr_factor for phase in self.plan.phases]
@@ -139,13 +137,11 @@ class TransferModule(L.LightningModule):
     def trained_pretrained(self) -> frozenset[str]:
         """Names of the parameters that some phase trains and that were not new: no head's, adapter's or missing one."""
         plan, report = self.plan, self.backbone.load_report
-        assert plan is not None
         new = {n for g in plan.groups if g.adapter or g.name == HEAD for n in g.parameters}
         new |= {f"backbone.network.{name}" for name in (report.missing if report else ())}
         return plan.trained - new
 
     def _trained(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        assert self.plan is not None
         names = {n for g in self.plan.groups if g.name in self.plan.ever_trainable for n in (*g.parameters, *g.buffers)}
         return {n: t for n, t in state.items() if n in names or n in self.plan.calibrated}
 

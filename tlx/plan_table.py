@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from tlx.config.composer import budget, composer
+from tlx.config import budget
+from tlx.config.composer import composer
 from tlx.sweeps.check import writable
-from tlx.sweeps.execute import pretrain_if_missing
+from tlx.sweeps.pretraining import pretrain_if_missing
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule
@@ -29,7 +30,6 @@ def print_plan(overrides: Sequence[str], config_dir: str | None, full: bool) -> 
     config = composed.config
     data, module = assemble(config)
     plan = module.plan
-    assert plan is not None
     total, per_epoch = training_length(config, len(data.train))
     starts = plan.boundaries(total, per_epoch)
     rows = plan.rows(module)

@@ -45,8 +45,8 @@ from tlx.processes.interruption import Interruption
 from tlx.processes.ranks import Followers
 from tlx.processes.sharding import bring_together, is_sharded
 from tlx.registry import entries
-from tlx.registry.from_run import card
-from tlx.results.curves import scratch_curves
+from tlx.registry.card import card
+from tlx.results.scratch_curves import scratch_curves
 from tlx.strategies.lora import merge_adapters
 from tlx.tasks.metrics import check_monitor, direction, directions, undefined
 
@@ -93,7 +93,7 @@ def run(config: dict[str, Any], folder: Path, callbacks: Sequence[L.Callback] = 
     with (
         Interruption() as interruption,
         Recording(config, folder) as record,
-        Followers(config, folder) as followers,
+        Followers(config, folder, follow) as followers,
     ):
         one = begin(config, folder, record)
         if (probe := as_probe(one, callbacks)) is not None:
@@ -126,7 +126,7 @@ def run_together(runs: Sequence[tuple[dict[str, Any], Path]], callbacks: Sequenc
                     begun.append(one)
                     probes.append(probe)
                     continue
-                fit(one, own, interruption, Followers(config, folder))
+                fit(one, own, interruption, Followers(config, folder, follow))
                 finish(one)
             record.end()  # whatever becomes of the others
         fit_heads(begun, probes)
@@ -159,7 +159,6 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
     calibrates = config["strategy"].get("calibrate", False)  # by its own training examples
     with contents_as_planned(config):
         data, module = assemble(config)
-        assert module.plan is not None
         shared = beside is not None and not calibrates and share_frozen(module, beside.module, module.plan)
         if beside and shared:  # what is known of the tensors and the tokenizer need not be found out again
             module.backbone.preprocessing = beside.module.backbone.preprocessing
@@ -168,7 +167,7 @@ def begin(config: dict[str, Any], folder: Path, record: Recording, beside: Run |
         meter = source_meter(config, module)
     if calibrates:
         with moved(module, device_of(config)):
-            calibrate(module, loaders["train"].dataset)
+            calibrate(module.backbone, loaders["train"].dataset)
     compact = compact_table(config, module, loaders)
     module.frozen_work = work = frozen_work(config, module, loaders)
     if beside and shared:
@@ -218,7 +217,7 @@ def fit(one: Run, callbacks: Sequence[L.Callback], interruption: Interruption, f
     loaders, earlier = one.loaders, one.earlier
     try:
         compile = config["trainer"]["compile"]
-        with followers.training(earlier), one.compact or nullcontext(), compiled(trained, compile) as code:
+        with followers.training(earlier), one.compact or nullcontext(), compiled(trained.backbone, compile) as code:
             trainer.fit(trained, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
             bring_together(trained, module)
         one.record.details["compiled"] = code or None
@@ -290,7 +289,6 @@ def finish(one: Run) -> None:
     config, record, module, loaders = one.config, one.record, one.module, one.loaders
     if one.error is not None:
         raise one.error
-    assert module.plan is not None
     record.details["warnings"] += [*one.watch.messages, *noted()]
     loaders["test"].open()
     one.work.finish()
@@ -348,13 +346,13 @@ def follow(
         data, module = assemble(config)
         loaders = make_loaders(config, data, module, rank)
     if config["strategy"].get("calibrate"):
-        calibrate(module, loaders["train"].dataset)
+        calibrate(module.backbone, loaders["train"].dataset)
     compact = compact_table(config, module, loaders)
     seed_rank(config["seed"], rank)
     earlier = begin()
     point = ResumePoint(folder / "checkpoints", config["trainer"]["checkpoint_seconds"], interruption)
     trainer = make_trainer(config, folder, [point], rank)
-    with compact or nullcontext(), compiled(module, config["trainer"]["compile"]):
+    with compact or nullcontext(), compiled(module.backbone, config["trainer"]["compile"]):
         trainer.fit(module, loaders["train"], loaders["selection"], ckpt_path=earlier, weights_only=True)
     bring_together(module, None)
 

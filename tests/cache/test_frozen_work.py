@@ -165,9 +165,9 @@ class Small(Backbone):
 
 def planned(strategy: TransferStrategy, kind: type[Backbone] = Small) -> TransferModule:
     backbone = kind()
-    module = TransferModule(backbone, Classification(4, ["a", "b"]), 0.1, 0.0, torch.optim.SGD, lambda step, total: 1.0)
-    module.plan = strategy.apply(module, backbone)
-    return module
+    task = Classification(4, ["a", "b"])
+    plan = strategy.plan(backbone, task)
+    return TransferModule(backbone, task, plan, 0.1, 0.0, torch.optim.SGD, lambda step, total: 1.0)
 
 
 class Clips:

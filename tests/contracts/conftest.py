@@ -183,9 +183,8 @@ def planned_module(backbone: Backbone, strategy: TransferStrategy, classes: int 
     """A backbone with a head, planned by a strategy; AdamW with weight decay, which must not reach what is frozen."""
     torch.manual_seed(1)
     task = Classification(backbone.feature_dim, [str(i) for i in range(classes)])
-    module = TransferModule(backbone, task, 1e-3, 0.1, torch.optim.AdamW, lambda step, total: 1.0)
-    module.plan = strategy.apply(module, backbone)
-    return module
+    plan = strategy.plan(backbone, task)
+    return TransferModule(backbone, task, plan, 1e-3, 0.1, torch.optim.AdamW, lambda step, total: 1.0)
 
 
 class Watch:

@@ -49,7 +49,7 @@ class Ask(L.Callback):
 def plan(tlx):
     """A function that plans one run of a strategy in a study."""
     from tlx.config.composer import composer
-    from tlx.sweeps.execute import prepare
+    from tlx.sweeps.prepare import prepare
 
     def plan(strategy: str, study: str, *words: str) -> Planned:
         size = ["dataset.train_size=2_per_class", "trainer.batch_size=4", f"trainer.max_epochs={EPOCHS}"]

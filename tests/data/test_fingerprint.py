@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tlx.data import fingerprint as module
 from tlx.data import hub
-from tlx.data.fingerprint import file_hash, fingerprint, folder_hash
+from tlx.data.fingerprint import fingerprint
 from tlx.errors import UserError
+from tlx.record import hashes as module
+from tlx.record.hashes import file_hash, folder_hash
 
 
 def test_file_hash_is_sha256_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

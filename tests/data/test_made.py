@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tlx.cache import checksums
-from tlx.record import hashes
 from tlx.data.made import HASHES, make_bundled
+from tlx.record import hashes
 
 DIGITS = "tlx.data.bundled.digits.make"
 

@@ -59,8 +59,8 @@ class Run:
         seed_everything(0)
         backbone = TextBackbone(config=config, tokenizer={"vocab_size": 300}, texts=lambda: TEXTS)
         task = Classification(16, ["a", "b"], ["accuracy"])
-        self.module = TransferModule(backbone, task, 0.01, decay, optimizer, linear)
-        self.module.plan = TransferStrategy(**strategy).apply(self.module, backbone)
+        plan = TransferStrategy(**strategy).plan(backbone, task)
+        self.module = TransferModule(backbone, task, plan, 0.01, decay, optimizer, linear)
         data = Examples([backbone.preprocessing.encode(t) for t in TEXTS], LABELS, backbone.preprocessing)
         self.loaders = {"train": train_loader(data, 4, 0, False), "selection": eval_loader(data, 8)}
         self.table = backbone.network.get_input_embeddings()

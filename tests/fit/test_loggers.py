@@ -66,7 +66,7 @@ class Ask(L.Callback):
 def plan(tlx):
     """A function that plans one run with wandb: 4 epochs of 5 batches; every 10th is logged."""
     from tlx.config.composer import composer
-    from tlx.sweeps.execute import prepare
+    from tlx.sweeps.prepare import prepare
 
     def plan(study: str, *words: str) -> Planned:
         size = ["dataset.train_size=2_per_class", "trainer.batch_size=4", "trainer.max_epochs=4", "strategy=scratch"]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tlx.errors import UserError
 from tlx.models.backbone import load_tensors
 from tlx.models.weights import FILES, PREFIXES, find_weights, fit_names, read_json, read_state_dict
-from tlx.registry.location import weights_hash
+from tlx.registry.weight_files import weights_hash
 
 TENSORS = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.tensor([1.0, -1.0])}
 

@@ -34,8 +34,6 @@ class Network(nn.Module):
 
 
 class Module(nn.Module):
-    device = torch.device("cpu")
-
     def __init__(self) -> None:
         super().__init__()
         self.backbone = Network()
@@ -45,7 +43,7 @@ def test_what_leaves_a_norm_has_mean_0_and_variance_1() -> None:
     torch.manual_seed(0)
     module, examples = Module().train(), Examples(3 + 5 * torch.randn(600, 4))
     weights = [p.clone() for p in module.parameters()]
-    calibrate(module, examples)
+    calibrate(module.backbone, examples)
     assert all(part.training for part in module.modules()), "the modes are as they were"
     assert module.backbone.layers[1].momentum == 0.1
     assert all(torch.equal(a, b) for a, b in zip(weights, module.parameters(), strict=True))
@@ -53,14 +51,14 @@ def test_what_leaves_a_norm_has_mean_0_and_variance_1() -> None:
     torch.testing.assert_close(out.mean(0), torch.zeros(5), atol=0.02, rtol=0)
     torch.testing.assert_close(out.std(0), torch.ones(5), atol=0.02, rtol=0)
     first = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    calibrate(module, examples)
+    calibrate(module.backbone, examples)
     assert all(torch.equal(first[name], buffer) for name, buffer in module.named_buffers()), "it begins anew"
     assert sorted(f"backbone.{n}" for n in statistics(module.backbone)) == sorted(first)
 
 
 def test_one_example_has_no_variance() -> None:
     with pytest.raises(UserError, match="two training examples or more"):
-        calibrate(Module(), Examples(torch.randn(1, 4)))
+        calibrate(Module().backbone, Examples(torch.randn(1, 4)))
 
 
 def test_random_features_are_calibrated_solved_and_can_be_loaded(tlx) -> None:

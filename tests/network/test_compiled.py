@@ -40,7 +40,7 @@ def without_code_generation(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan(tlx):
     """A function that plans one run in a study of its own."""
     from tlx.config.composer import composer
-    from tlx.sweeps.execute import prepare
+    from tlx.sweeps.prepare import prepare
 
     def plan(study: str, *words: str) -> Planned:
         with composer() as compose:
@@ -190,11 +190,11 @@ def test_only_the_training_is_compiled() -> None:
 
     module: Any = Module()
     names = list(module.state_dict())
-    with pytest.raises(RuntimeError, match="stop"), compiled(module, True):
+    with pytest.raises(RuntimeError, match="stop"), compiled(module.backbone, True):
         assert module.backbone._compiled_call_impl is not None and list(module.state_dict()) == names
         raise RuntimeError("stop")
     assert module.backbone._compiled_call_impl is None
-    with compiled(module, False) as said:
+    with compiled(module.backbone, False) as said:
         assert module.backbone._compiled_call_impl is None
     assert said == {}
 

@@ -24,6 +24,7 @@ from tlx.processes.ranks import Followers, RankKilled
 from tlx.record.record import read_record
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import do
+from tlx.train import follow
 
 _spec = importlib.util.spec_from_file_location("processes", Path(__file__).with_name("sweeps") / "processes.py")
 assert _spec and _spec.loader
@@ -84,7 +85,7 @@ def same_to_rounding(one: Path, other: Path) -> None:
 def plan(tlx):
     """A function that plans one run."""
     from tlx.config.composer import composer
-    from tlx.sweeps.execute import prepare
+    from tlx.sweeps.prepare import prepare
 
     def plan(*words: str) -> Planned:
         with composer() as compose:
@@ -232,7 +233,7 @@ def test_a_process_that_is_killed_costs_a_retry(tlx) -> None:
 
 
 def test_a_process_that_is_killed_before_the_training() -> None:
-    followers = Followers({"trainer": {"devices": 2, "threads": 1}}, Path())
+    followers = Followers({"trainer": {"devices": 2, "threads": 1}}, Path(), follow)
     process = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
     reading, writing = os.pipe()
     os.close(writing)

@@ -15,7 +15,7 @@ from tlx.config.composer import composer
 from tlx.fit.checkpoints import LAST, PREVIOUS, SafeCheckpointIO, is_whole, resume_point
 from tlx.record.atomic import atomic
 from tlx.record.record import read_record
-from tlx.sweeps.execute import prepare
+from tlx.sweeps.prepare import prepare
 from tlx.sweeps.worker import do
 
 _spec = importlib.util.spec_from_file_location("processes", Path(__file__).with_name("sweeps") / "processes.py")

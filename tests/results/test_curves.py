@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tlx.results.curves import curve, scratch_curves, steps_to
+from tlx.results.curves import curve, steps_to
+from tlx.results.scratch_curves import scratch_curves
 
 
 def test_a_curve_is_what_was_logged_of_one_metric(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from tlx.record.jsonfile import write_json
+from tlx.record.running import held, locked, log_tail
 from tlx.results import collect, list_runs, summary
 from tlx.results.live import GONE, duration, judged, progress, time_left
 from tlx.results.runs import failure_log, first_line
 from tlx.results.watch import over, varying, view, watch
-from tlx.sweeps.folder import held, locked, log_tail
 
 STATE = {"epoch": 2, "epochs": 8, "step": 10, "first_step": 0, "steps": 40, "loss": 0.25, "seconds": 5.0}
 ERROR = {"type": "ValueError", "message": "too\nbad", "traceback": "Traceback\n  line 1\nValueError: too\nbad\n"}
@@ -72,7 +72,7 @@ def test_a_run_that_ends_while_it_is_looked_at(study) -> None:
 
 def test_only_running_runs_have_their_lock_tried(busy, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Path] = []
-    monkeypatch.setattr("tlx.sweeps.folder.held", lambda folder: tried.append(folder) or True)
+    monkeypatch.setattr("tlx.results.live.held", lambda folder: tried.append(folder) or True)
     judged(collect(busy[0].folder))
     assert sorted(tried) == sorted(busy[1][:2])
 

@@ -130,16 +130,16 @@ class Rates(L.Callback):
 
 def train(schedule: Callable, freezing: Any, accumulate: int = 1) -> tuple[Rates, TransferModule]:
     backbone = Tiny()
+    task = Classification(6, ["a", "b"], ["accuracy"])
+    strategy = TransferStrategy(freezing=freezing, learning_rates=Discriminative(DECAY, head_factor=3.0))
     module = TransferModule(
         backbone,
-        Classification(6, ["a", "b"], ["accuracy"]),
+        task,
+        strategy.plan(backbone, task),
         lr=LR,
         weight_decay=0.05,
         optimizer=torch.optim.AdamW,
         schedule=schedule,
-    )
-    module.plan = TransferStrategy(freezing=freezing, learning_rates=Discriminative(DECAY, head_factor=3.0)).apply(
-        module, backbone
     )
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((BATCHES * 4, 4)).astype(np.float32))
     items = [{"x": v, "label": (v[0] > 0).long(), "index": torch.tensor(i)} for i, v in enumerate(x)]

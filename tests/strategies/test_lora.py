@@ -82,16 +82,16 @@ def build(name: str, adapter: LoRA | None, head_seed: int = 5) -> TransferModule
     torch.manual_seed(1)
     backbone = BACKBONES[name]()
     torch.manual_seed(head_seed)
-    module = TransferModule(
+    task = Classification(backbone.feature_dim, ["a", "b", "c"], ["accuracy"])
+    return TransferModule(
         backbone,
-        Classification(backbone.feature_dim, ["a", "b", "c"], ["accuracy"]),
+        task,
+        TransferStrategy(adapter=adapter).plan(backbone, task),
         lr=0.05,
         weight_decay=0.01,
         optimizer=torch.optim.AdamW,
         schedule=constant,
     )
-    module.plan = TransferStrategy(adapter=adapter).apply(module, backbone)
-    return module
 
 
 def train(module: TransferModule, steps: int = 3) -> None:

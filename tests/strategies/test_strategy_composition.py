@@ -62,9 +62,8 @@ class Tiny(Backbone):
 def build(**parts: Any) -> TransferModule:
     backbone = Tiny()
     task = Classification(6, ["a", "b"], ["accuracy"])
-    module = TransferModule(backbone, task, 0.05, 0.1, torch.optim.AdamW, linear)
-    module.plan = TransferStrategy(**parts).apply(module, backbone)
-    return module
+    plan = TransferStrategy(**parts).plan(backbone, task)
+    return TransferModule(backbone, task, plan, 0.05, 0.1, torch.optim.AdamW, linear)
 
 
 def fit(module: TransferModule, *callbacks: L.Callback) -> L.Trainer:
@@ -142,8 +141,7 @@ def test_the_head_is_everything_that_is_not_the_backbone() -> None:
             self.scale = nn.Parameter(torch.ones(6))
 
     backbone = Tiny()
-    module = TransferModule(backbone, Longer(), 0.1, 0.0, torch.optim.SGD, linear)
-    head = TransferStrategy().apply(module, backbone).group("head")
+    head = TransferStrategy().plan(backbone, Longer()).group("head")
     assert set(head.parameters) == {"task.head.1.weight", "task.head.1.bias", "task.norm.weight", "task.norm.bias",
                                     "task.scale"}  # fmt: skip
     assert set(head.buffers) == {"task.norm.running_mean", "task.norm.running_var", "task.norm.num_batches_tracked"}

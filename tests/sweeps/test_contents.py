@@ -72,7 +72,7 @@ def test_data_replaced_among_heads_that_are_trained_together(tlx, tmp_path: Path
     write(digits.target)
     after_first(monkeypatch, train, "assemble", lambda: write(digits.target[::-1]))
     # check_runs assembles, too: what is replaced is replaced between the first and the second run of the job.
-    monkeypatch.setattr("tlx.sweeps.execute.check_runs", lambda runs: None)
+    monkeypatch.setattr("tlx.sweeps.prepare.check_runs", lambda runs: None)
     words = ["dataset=local_image", f"dataset.path={folder}", "strategy=feature_extraction", "-m", "seed=0,1"]
     assert tlx.train(*words, "dataset.train_size=null", "study=heads").code == 1
     assert {record["error"]["type"] for record in tlx.records("heads") if record["error"]} == {"ContentsChanged"}

@@ -36,7 +36,7 @@ class Small(L.Callback):
 @pytest.fixture
 def plan(tlx):
     from tlx.config.composer import composer
-    from tlx.sweeps.execute import prepare
+    from tlx.sweeps.prepare import prepare
 
     def plan(*words: str) -> Planned:
         with composer() as compose:

@@ -18,7 +18,6 @@ def flops_per_example(module: TransferModule, batch: dict[str, Tensor], phase: i
     Counts matrix products, convolutions and attention (torch's FlopCounterMode), which dominate; a multiply-add is two.
     Nothing is trained: gradients and modes are as before afterwards, no random number is drawn.
     """
-    assert module.plan is not None
     before = [(p, p.requires_grad) for p in module.parameters()]
     batch = {name: value.to(module.device) for name, value in batch.items()}
     try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import numpy as np
@@ -19,7 +19,6 @@ from tlx.cache.boundary import Boundary, Shape, captured, find_boundary, play_ba
 from tlx.cache.folder import GB, features_folder, limit_of, make_room, making, remove_drafts
 from tlx.cache.key import prefix_key
 from tlx.cache.store import Store, Writer
-from tlx.data.loaders import Examples
 from tlx.errors import out_of_space
 from tlx.network.modes import in_eval_mode
 from tlx.plan import ParameterPlan
@@ -29,6 +28,26 @@ CHECKED = 8  # examples on which what is played back is compared with what is co
 # in the time in which it reads a billion bytes from memory, a GPU some thousands.
 WORTH = {"cpu": 30.0, "cuda": 3000.0}
 TOLERANCE = {"on": 1e-5, "bf16": 5e-2}  # of the largest logit
+
+
+class Examples(Protocol):
+    """What is asked of a run's encoded examples, `tlx.data.loaders.Examples`."""
+
+    @property
+    def examples(self) -> Sequence[Any]: ...
+
+    @property
+    def augmentation(self) -> dict[str, Any] | None: ...
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    @property
+    def content(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def collate(self, items: list[tuple]) -> dict[str, Tensor]: ...
 
 
 def depths(plan: ParameterPlan) -> list[int]:

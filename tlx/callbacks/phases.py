@@ -271,8 +271,8 @@ class GradualUnfreezing(PhaseSchedule):
 
     `groups` lists the module's layer groups, stem first and head last, or is a function of the module that does (by
     `tlx.layer_groups.group_layers`; `tlx.network.proposed_groups.propose_groups` needs no patterns). The arguments up
-    to `lr_factor` are those of `tlx.strategies.freezing.Gradual`, which computes the phases; but for `lr_factor`, learning
-    rates stay with the module's own optimiser and scheduler.
+    to `lr_factor` are those of `tlx.strategies.freezing.Gradual`, which computes the phases; but for `lr_factor`,
+    learning rates stay with the module's own optimiser and scheduler.
 
     With `timed=False` a phase has no length and lasts until `advance` is called, as `tlx.callbacks.patience.Patience`
     does on a plateau; where phases are timed as well, whichever comes first begins the next.

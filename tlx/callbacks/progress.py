@@ -8,8 +8,7 @@ from typing import Any
 import lightning as L
 
 from tlx.record.atomic import atomic
-from tlx.sweeps.progress import NAME, StudyProgress
-from tlx.sweeps.study import Planned
+from tlx.record.running import PROGRESS
 
 
 class Listener(L.Callback):
@@ -34,7 +33,7 @@ class ProgressFile(Listener):
     EVERY = 1.0
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / NAME
+        self.file = folder / PROGRESS
         self._began, self._wrote = time.monotonic(), 0.0
         self._first = 0
 
@@ -81,17 +80,3 @@ class ProgressFile(Listener):
         }
         with atomic(self.file) as file:
             file.write(json.dumps(state).encode())
-
-
-class EpochBar(Listener):
-    """Moves the bar of a run that is done in the process that shows it."""
-
-    def __init__(self, progress: StudyProgress, run: Planned) -> None:
-        self.progress, self.run = progress, run
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        loss = trainer.callback_metrics.get("train/loss")
-        self.progress.move(self.run, trainer.current_epoch + 1, None if loss is None else float(loss))
-
-    def hear(self, epochs: int, of: int, steps: int, loss: float) -> None:
-        self.progress.move(self.run, epochs, loss)

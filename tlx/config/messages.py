@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -12,14 +15,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tlx.errors import UserError, nearest, one_line, unknown
 
-if TYPE_CHECKING:
-    from tlx.config.composer import Composer
-
 # Parts that a user may leave null and that are still choices.
 GROUPS = ("model", "strategy", "dataset", "optimizer", "scheduler", "trainer", "logger", "experiment")
 
 
-def missing(composer: "Composer", error: MissingConfigException) -> UserError:
+class Composing(Protocol):
+    """What is asked of a `tlx.config.composer.Composer`."""
+
+    loader: ConfigLoaderImpl
+    folder: Path | None
+
+    def read(self, overrides: Sequence[str]) -> list[Override]: ...
+
+
+def missing(composer: Composing, error: MissingConfigException) -> UserError:
     found = re.search(r"'([^']+)'", str(error))
     path = error.missing_cfg_file or (found.group(1) if found else "?")
     group, _, name = str(path).rpartition("/")
@@ -31,7 +40,7 @@ def missing(composer: "Composer", error: MissingConfigException) -> UserError:
     return unknown(group or "config", name, sorted(options), todo)
 
 
-def not_composed(composer: "Composer", error: Exception, overrides: Sequence[str]) -> UserError:
+def not_composed(composer: Composing, error: Exception, overrides: Sequence[str]) -> UserError:
     text = str(error)
     if key := re.search(r"Could not override '([^']+)'", text):
         given = key.group(1)
@@ -54,7 +63,7 @@ def not_composed(composer: "Composer", error: Exception, overrides: Sequence[str
     return UserError(f"the configuration cannot be composed: {one_line(error.__cause__ or error)}")
 
 
-def _meant(composer: "Composer", given: str, keys: Sequence[str], overrides: Sequence[str]) -> str | None:
+def _meant(composer: Composing, given: str, keys: Sequence[str], overrides: Sequence[str]) -> str | None:
     """Where an unknown key is a known one elsewhere, or the choice of a group: what to write instead."""
     group, _, name = given.rpartition(".")
     options = composer.loader.get_group_options(group) if group in GROUPS else []
@@ -74,7 +83,7 @@ def _meant(composer: "Composer", given: str, keys: Sequence[str], overrides: Seq
     return None
 
 
-def _nearby(composer: "Composer", overrides: Sequence[str]) -> DictConfig:
+def _nearby(composer: Composing, overrides: Sequence[str]) -> DictConfig:
     """The config of the choices among `overrides`, to name its keys; where these fail themselves, of none."""
     choices = [str(o.input_line) for o in composer.read(overrides) if o.key_or_group in GROUPS]
     for kept in (choices, []):

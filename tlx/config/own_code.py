@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tlx.record.hashes import file_hash, files_below
 from tlx.errors import UserError
+from tlx.record.hashes import file_hash, files_below
 
 STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 OURS = ("tlx", "hydra_plugins", "hydra", "omegaconf")  # whose versions are tlx's, or the lock's

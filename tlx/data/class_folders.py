@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from tlx.data import media
-from tlx.record.hashes import visible_files
 from tlx.errors import UserError
+from tlx.record.hashes import visible_files
 
 # Files that lie beside the examples and were never meant to be one; a folder of nothing else is no class.
 BESIDE = (

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from tlx.data.named_splits import choose_splits
+from tlx.data.table_files import name_labels
 from tlx.errors import UserError
 
 TIMEOUT = 10.0  # seconds to wait for the hub
@@ -84,9 +86,6 @@ def read_hub(
     Raises:
         UserError: the `datasets` package is missing, no network, no such data set, subset or split.
     """
-    from tlx.data.table_files import name_labels
-    from tlx.data.tables import choose_splits
-
     try:
         import datasets
     except ImportError as error:

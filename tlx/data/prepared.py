@@ -21,8 +21,8 @@ from tlx.config.own_code import code_hash
 from tlx.data.cuts import UNKNOWN, encode_one
 from tlx.data.dataset import Data, Part, encode, one_thread
 from tlx.data.encoded import ROW, Encoded, Unfit, fits, size_of, write
-from tlx.record.hashes import file_hashes
 from tlx.errors import UserError, out_of_space
+from tlx.record.hashes import file_hashes
 
 # Encoded bytes below which there is no store: to encode them takes no longer than to find one, some hundredths of a
 # second. (Texts: the tokens of some ten thousand short ones.)

@@ -87,7 +87,6 @@ def compact_table(config: dict[str, Any], module: TransferModule, loaders: dict[
     has no gradient in other ways, or an objective, which may pull back what decay has moved.
     """
     plan = module.plan
-    assert plan is not None
     further = (objective.examples(module) for objective in module.objectives)
     examples = chain(*(loaders[part].dataset.examples for part in ("train", "selection")), *further)
     found = module.backbone.token_rows(examples)

@@ -87,7 +87,6 @@ def coverage(module: "TransferModule") -> dict[str, float]:
     That is of those that are trained, counted in numbers; for an adapter, of all: it stands beside frozen ones.
     """
     plan = module.plan
-    assert plan is not None
     sizes = {n: p.numel() for n, p in module.named_parameters() if n.startswith("backbone.")}
     trained = {n: size for n, size in sizes.items() if n in plan.trained}
     touched: dict[str, frozenset[str]] = {}

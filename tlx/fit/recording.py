@@ -6,31 +6,27 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import Killed, full_disk, out_of_space
 from tlx.record.atomic import atomic
+from tlx.record.predictions import predictions_summary
 from tlx.record.record import FULL, KILLED, left_unfinished, read_record, write_record
 from tlx.record.remarks import remarks
-from tlx.results.collapse import predictions_summary
+from tlx.record.versions import versions
 
 if TYPE_CHECKING:
     from tlx.cache.frozen_work import FrozenWork
     from tlx.data.dataset import Data
     from tlx.module import TransferModule
     from tlx.tasks.classification import ClassificationMeter
-
-PACKAGES = ("torch", "lightning", "transformers", "timm", "peft", "numpy", "scikit-learn")
 
 
 class Recording:
@@ -137,7 +133,6 @@ class Recording:
         from tlx.fit.coverage import coverage
 
         plan = module.plan
-        assert plan is not None
         self.counts |= {
             "parameters": sum(p.numel() for p in module.parameters()),
             **_trainable(module, plan.trained),
@@ -173,7 +168,6 @@ class Recording:
         score. Returns what must be said where phases were left out.
         """
         plan, noted = module.plan, self.details["plan"]
-        assert plan is not None
         if len(plan.phases) == 1:
             return None
         for start, written in zip(starts, noted["phases"], strict=True):
@@ -297,45 +291,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
         return f"out of memory: {text}"
     return text
-
-
-def versions() -> dict[str, Any]:
-    """Versions of Python, tlx, its code (git commit, dirty or not; null outside a checkout) and the main libraries."""
-    from tlx import __version__
-
-    return {"python": sys.version.split()[0], "tlx": __version__, **code_version(), **_packages()}
-
-
-@cache
-def _packages() -> dict[str, str | None]:
-    """Reading them takes some 10 ms, and a record is written three times and more."""
-    found: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
-
-
-_CODE: dict[str, Any] = {}
-
-
-def code_version() -> dict[str, Any]:
-    """{"code": commit, "dirty": uncommitted changes} of the checkout that tlx comes from; asked once per process."""
-    if not _CODE:
-        root = Path(__file__).resolve().parents[2]
-
-        def git(*args: str) -> str | None:
-            try:
-                done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10)
-            except (OSError, subprocess.TimeoutExpired):
-                return None
-            return done.stdout.strip() if done.returncode == 0 else None
-
-        commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
-        _CODE.update(code=commit, dirty=bool(git("status", "--porcelain", "tlx", "configs")) if commit else None)
-    return _CODE
 
 
 def _trainable(module: "TransferModule", names: Iterable[str]) -> dict[str, float]:

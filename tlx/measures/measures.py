@@ -28,7 +28,6 @@ class Measures:
         self.config, self.loaders, asked = config, loaders, config["measures"]
         self.drift: DriftMeter | None = None
         self.probe: SourceProbe | None = source_probe(config, module) if "recovery" in asked else None
-        assert module.plan is not None
         if "drift" in asked and len(loaders["validation"].dataset) >= 4:
             data = loaders["validation"].dataset
             batch = data.collate([data[i] for i in range(min(len(data), DRIFT_EXAMPLES))])
@@ -62,7 +61,6 @@ class Measures:
             return {}
         data, options = self.loaders["train"].dataset, self.config["trainer"]
         most = options["batch_size"] * options["devices"]
-        assert module.plan is not None
         starts = module.plan.boundaries(*training_length(self.config, len(data)))
         batch = data.collate([data[i] for i in range(min(len(data), most))])
         example = {"flops_example": flops_per_example(module, batch, None)}

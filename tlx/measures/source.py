@@ -60,7 +60,7 @@ class SourceMeter(ForgettingMeter):
     def measure_before(self, module: nn.Module) -> None:
         if self.before:
             return
-        assert isinstance(module, TransferModule) and module.plan is not None
+        assert isinstance(module, TransferModule)
         if self.config["cache"] == "off":
             self.before = self._scores(module)
             return

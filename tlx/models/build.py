@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tlx.config.instantiate import instantiate
-from tlx.identity import weights_place
 from tlx.models.backbone import Backbone
 from tlx.models.shuffled import shuffle
+from tlx.registry.location import weights_place
 
 # Keys of every model yaml that are not arguments of its class; `modality` is one where a class has several.
 GENERIC = ("path", "revision", "lr", "pretrain", "modality")

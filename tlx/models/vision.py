@@ -40,8 +40,8 @@ class VisionBackbone(Backbone):
     architecture's tag; `mean`, `std`, `channels` override it.
 
     Raises:
-        UserError: no such architecture, options that load weights (`tlx.config.trusted`), or an architecture that describes
-            no layer groups while the yaml states none.
+        UserError: no such architecture, options that load weights (`tlx.config.trusted`), or an architecture that
+            describes no layer groups while the yaml states none.
     """
 
     modality: ClassVar[str] = "image"

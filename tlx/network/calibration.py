@@ -1,6 +1,6 @@
 """Batch normalisation of a network that has seen no examples: its statistics from those that it will be trained on."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +10,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tlx.errors import UserError
 from tlx.network.modes import in_eval_mode
 from tlx.streams import stream
-
-if TYPE_CHECKING:
-    from tlx.module import TransferModule
 
 BATCH = 256  # examples at once at most; the statistics are the mean over batches of nearly equal size
 
@@ -27,8 +24,8 @@ def _norms(module: nn.Module) -> dict[str, _BatchNorm]:
 
 
 @torch.no_grad()
-def calibrate(module: "TransferModule", examples: Any) -> None:
-    """Give the batch normalisation of the module's backbone the statistics of these training examples.
+def calibrate(backbone: nn.Module, examples: Any) -> None:
+    """Give the batch normalisation of a backbone the statistics of these training examples.
 
     A forward pass as in training, in which nothing but the statistics changes: each layer sees its inputs normalised
     by the layers below. Its order is always the same. Without any batch normalisation nothing is done.
@@ -36,20 +33,21 @@ def calibrate(module: "TransferModule", examples: Any) -> None:
     Raises:
         UserError: fewer than two examples: they have no variance.
     """
-    norms = _norms(module.backbone)
+    norms = _norms(backbone)
     if not norms:
         return
     if len(examples) < 2:
         raise UserError("strategy.calibrate takes batch normalisation's statistics from two training examples or more.")
     order = stream(0, "calibration").permutation(len(examples))  # examples may lie class by class
     momenta = {name: norm.momentum for name, norm in norms.items()}
-    with in_eval_mode(module):
+    device = next(backbone.parameters()).device
+    with in_eval_mode(backbone):
         for norm in norms.values():
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
             norm.train()
         for chosen in np.array_split(order, -(-len(order) // BATCH)):
             batch = examples.collate([examples[int(i)] for i in chosen])
-            module.backbone({name: value.to(module.device) for name, value in batch.items()})
+            backbone({name: value.to(device) for name, value in batch.items()})
     for name, norm in norms.items():
         norm.momentum = momenta[name]

@@ -3,21 +3,19 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 
 from tlx.errors import UserError, one_line
-
-if TYPE_CHECKING:
-    from tlx.module import TransferModule
 
 BACKEND = "inductor"
 
 
 @contextmanager
-def compiled(module: "TransferModule", on: bool) -> Iterator[dict[str, Any]]:
-    """While this context is open the backbone's forward and backward passes are compiled, if `on`; nothing else is.
+def compiled(backbone: nn.Module, on: bool) -> Iterator[dict[str, Any]]:
+    """While this context is open the forward and backward passes of `backbone` are compiled, if `on`; nothing else is.
 
     Yields what a record should say, filled in at the end: how many `graphs` were compiled, and the `graph_breaks` at
     which Python has to take over, by reason.
@@ -30,12 +28,12 @@ def compiled(module: "TransferModule", on: bool) -> Iterator[dict[str, Any]]:
 
     forget_compiled()
     counters.clear()
-    module.backbone.compile(backend=BACKEND)
+    backbone.compile(backend=BACKEND)
     try:
         yield found
     finally:
         found |= {"graphs": counters["stats"]["unique_graphs"], "graph_breaks": dict(counters["graph_break"])}
-        module.backbone._compiled_call_impl = None
+        backbone._compiled_call_impl = None
         forget_compiled()
 
 

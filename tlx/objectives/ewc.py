@@ -103,7 +103,6 @@ class SourceEWC(EWC):
                 "model.path=registry:NAME; any run makes one with register=NAME), or take strategy=l2_sp, which "
                 "needs none."
             )
-        assert module.plan is not None
         module.plan.no_decay |= self._held
 
     def touches(self, module: "TransferModule") -> frozenset[str]:

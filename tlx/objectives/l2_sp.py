@@ -38,12 +38,10 @@ class L2SP(Penalty):
 
     def join(self, config: dict[str, Any], module: "TransferModule") -> None:
         old, plan = pretrained(config, module, self.label), module.plan
-        assert plan is not None
         self.new = lambda name: name not in old
         plan.no_decay |= plan.trained
 
     def touches(self, module: "TransferModule") -> frozenset[str]:
-        assert module.plan is not None
         return frozenset(n for n in module.plan.trained if (self.beta if self.new(n) else self.alpha))
 
     def check(self, names: Sequence[str]) -> None:

@@ -1,9 +1,11 @@
 """The contract of an objective: a term that is added to the task's loss."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+
+from tlx.errors import UserError
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule
@@ -32,3 +34,17 @@ class Objective(L.Callback):
     def examples(self, module: "TransferModule") -> Iterable[Any]:
         """Encoded examples that the network meets for this term's sake, beside those that it trains on."""
         return ()
+
+
+def check_objectives(objectives: Sequence[Any]) -> None:
+    """See that the members of `strategy.objectives` are objectives, each of another kind.
+
+    Raises:
+        UserError: one is none, or is named twice.
+    """
+    for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise UserError(f"strategy.objectives: a {type(objective).__name__} is no objective (tlx.objectives).")
+    kinds = [type(objective).__name__ for objective in objectives]
+    if len(set(kinds)) < len(kinds):
+        raise UserError(f"strategy.objectives names one twice: {', '.join(kinds)}. Add up their strengths.")

@@ -96,6 +96,5 @@ class Heads:
 
 def _settings(module: TransferModule, parameter: Tensor) -> tuple[float, float]:
     """Learning rate and weight decay of a parameter, by the module's plan."""
-    assert module.plan is not None
     groups = module.plan.optimizer_groups(module, module.lr, module.weight_decay)
     return next((g["lr"], g["weight_decay"]) for g in groups if any(p is parameter for p in g["params"]))

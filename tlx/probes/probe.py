@@ -74,7 +74,6 @@ class Probe:
             self._log({"train/loss": loss}, epoch)
         if not math.isfinite(loss):
             self.end(values())
-            assert self.module.plan is not None
             self.error = diverged(loss, self.steps, self.module, self.module.plan, self._rates())
 
     def validated(self, epoch: int, loss: float, scores: dict[str, float], values: tuple[Tensor, Tensor]) -> None:
@@ -122,7 +121,6 @@ class Probe:
             logger.save()
 
     def _rates(self) -> dict[str, float]:
-        assert self.module.plan is not None
         groups = self.module.plan.optimizer_groups(self.module, self.module.lr, self.module.weight_decay)
         return {group["name"]: group["lr"] for group in groups}
 
@@ -143,7 +141,6 @@ def make_probe(
     objectives, batches are accumulated, an anomaly is looked for, or the optimiser is none of `SEPARABLE`.
     """
     plan, options, task = module.plan, config["trainer"], module.task
-    assert plan is not None
     trained = {name for name, parameter in module.named_parameters() if any(parameter is p for p in task.parameters())}
     in_phases = {n for g in plan.groups if g.name in plan.ever_trainable for n in g.parameters} - plan.fixed
     if len(plan.phases) > 1 or in_phases != trained or module.objectives:

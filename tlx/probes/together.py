@@ -24,7 +24,6 @@ def train_together(probes: Sequence[Probe], profile: TimeProfile | None = None) 
     device = first.train.features.device
     heads = Heads([probe.module for probe in probes], config["trainer"]["gradient_clip"], device)
     total, _ = training_length(config, first.sampler.count)
-    assert module.plan is not None
     (phase,) = module.plan.phases
     part: Clock = no_clock if profile is None else profile.part
     draw, step = Draw(probes), 0

@@ -4,6 +4,7 @@ The process that was asked for the run is rank 0: it alone writes. It starts the
 outlives them; one that loses it ends.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +34,9 @@ sys.path[:] = job["path"]
 from tlx.processes.ranks import main
 main(job)
 """
+# What another process of a run does: config, folder, rank, `begin` (waits for rank 0 and returns the checkpoint to go
+# on from) and what tells it to leave.
+Follow = Callable[[dict[str, Any], Path, int, Callable[[], Path | None], Interruption], None]
 
 
 class RankFailed(RuntimeError):
@@ -49,8 +53,9 @@ class Followers:
     They load data and model at once, train within the context `training`, and end with it.
     """
 
-    def __init__(self, config: dict[str, Any], folder: Path) -> None:
-        self.config, self.folder = config, folder
+    def __init__(self, config: dict[str, Any], folder: Path, follow: Follow) -> None:
+        """`follow`, a function of a module, is what they do."""
+        self.config, self.folder, self.follow = config, folder, follow
         self.size: int = config["trainer"]["devices"]
         self._processes: list[subprocess.Popen] = []
         self._reports: list[IO[str]] = []  # what each has to say: one line of JSON when it is ready, or why it failed
@@ -73,6 +78,7 @@ class Followers:
             self._processes.append(process)
             self._reports.append(os.fdopen(reading))
             job = {"path": sys.path, "config": self.config, "folder": str(self.folder), "rank": rank}
+            job["follow"] = [self.follow.__module__, self.follow.__name__]
             _tell(process, job | {"threads": torch.get_num_threads(), "report": writing})
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         return self
@@ -189,9 +195,9 @@ def connect(config: dict[str, Any], store: dist.Store, rank: int) -> None:
 
 def main(job: dict[str, Any]) -> None:
     """The whole life of another process of a run."""
-    from tlx.train import follow
-
     config, rank = job["config"], job["rank"]
+    module, name = job["follow"]
+    follow: Follow = getattr(importlib.import_module(module), name)
 
     def report(word: dict[str, Any]) -> None:
         with suppress(BrokenPipeError):

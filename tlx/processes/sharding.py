@@ -7,7 +7,7 @@ and what is frozen has no gradient to average. Before and after the training the
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
@@ -19,9 +19,19 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from tlx.errors import UserError
-from tlx.module import TransferModule
 from tlx.plan import ParameterPlan
 from tlx.processes.distributed import Averaged, like, rank, whole, world_size
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """What is asked of the module that is trained in shares, a `tlx.module.TransferModule`."""
+
+    plan: ParameterPlan
+
+    def trained_state(self) -> dict[str, Tensor]: ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
 
 
 def units(module: nn.Module, plan: ParameterPlan) -> list[str]:
@@ -60,7 +70,7 @@ def shard(module: nn.Module, plan: ParameterPlan, mesh: DeviceMesh) -> None:
     fully_shard(module, mesh=mesh, reshard_after_forward=True)
 
 
-def bring_together(trained: TransferModule, module: TransferModule | None) -> None:
+def bring_together(trained: Trained, module: nn.Module | None) -> None:
     """Copy what was trained in shares into the whole `module` of rank 0; all processes must call it.
 
     `module` is None on the others. Nothing is to be done where `trained` is whole itself.
@@ -85,7 +95,7 @@ def is_sharded(config: dict[str, Any]) -> bool:
     return config["trainer"]["strategy"] == "fsdp" and config["trainer"]["devices"] > 1
 
 
-def check_sharding(config: dict[str, Any], module: TransferModule) -> None:
+def check_sharding(config: dict[str, Any], module: nn.Module) -> None:
     """See that a run with trainer.strategy=fsdp is possible.
 
     Raises:
@@ -93,7 +103,7 @@ def check_sharding(config: dict[str, Any], module: TransferModule) -> None:
     """
     if not is_sharded(config):
         return
-    part = "mixout" if config["strategy"]["mixout"] else "objectives" if module.objectives else None
+    part = next((part for part in ("mixout", "objectives") if config["strategy"][part]), None)
     if part:
         raise UserError(
             f"strategy.{part} keeps all pretrained weights beside the trained ones on every device, which is what "
@@ -120,8 +130,8 @@ class Sharded(Averaged):
 
     def configure_ddp(self) -> None:
         module = self.lightning_module
-        assert isinstance(module, TransferModule) and module.plan is not None
-        shard(module, module.plan, init_device_mesh(self.root_device.type, (world_size(),)))
+        assert isinstance(module, Trained)
+        shard(self.lightning_module, module.plan, init_device_mesh(self.root_device.type, (world_size(),)))
 
     def setup_optimizers(self, trainer: L.Trainer) -> None:
         super().setup_optimizers(trainer)
@@ -137,7 +147,7 @@ class Sharded(Averaged):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         module = self.lightning_module
-        assert isinstance(module, TransferModule)
+        assert isinstance(module, Trained)
         return _on_rank_0(module.trained_state())
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:

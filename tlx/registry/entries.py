@@ -15,10 +15,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from tlx.network.adapters import plain_state
 from tlx.record.hashes import file_hashes
 from tlx.errors import UserError, unknown
 from tlx.record.masking import masked
-from tlx.registry.location import WEIGHT_FILES, weights_hash
+from tlx.registry.weight_files import WEIGHT_FILES, weights_hash
 
 PREFIX = "registry:"
 CARD = "card.json"
@@ -144,8 +145,8 @@ def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
     draft = registry / f".making-{secrets.token_hex(6)}"
     draft.mkdir()
     try:
-        save_file(_plain(module.backbone.network), draft / "backbone.safetensors")
-        save_file(_plain(module.task), draft / "head.safetensors")
+        save_file(plain_state(module.backbone.network), draft / "backbone.safetensors")
+        save_file(plain_state(module.task), draft / "head.safetensors")
         save = getattr(module.backbone, "save_preprocessing", None)
         if save is not None:
             save(draft)
@@ -166,11 +167,3 @@ def add(registry: Path, name: str, module: Any, card: dict[str, Any]) -> Path:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return folder
-
-
-def _plain(network: Any) -> dict[str, Any]:
-    """Copies of all tensors on the CPU, without adapters: these are folded into the layers they wrap (`merge`)."""
-    from tlx.strategies.lora import MARK
-
-    state = {n: t for n, t in network.state_dict().items() if not MARK.search(n)}
-    return {n.replace(".base_layer.", "."): t.detach().cpu().contiguous().clone() for n, t in state.items()}

@@ -1,23 +1,12 @@
 """Where a model's weights are: a local folder or file, a registry entry, or a snapshot from the hub. No torch here."""
 
-import hashlib
 import os
 import re
-from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-from tlx.record.hashes import file_hash, folder_hash, visible_files
 from tlx.errors import UserError
-
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.th", "*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.onnx")
-
-# What lies beside a file of weights and shapes the network and its inputs, by the names that transformers gives it.
-SHAPING = (
-    *("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
-    "sentencepiece.bpe.model",
-)
-
+from tlx.registry.entries import PREFIX, find
 
 def locate(path: str, revision: str | None, registry: Path) -> Path:
     """The local place of `path`: itself, the entry of `registry:NAME`, or a download of `hub:owner/name`.
@@ -25,10 +14,8 @@ def locate(path: str, revision: str | None, registry: Path) -> Path:
     Raises:
         UserError: nothing there; what to do.
     """
-    if path.startswith("registry:"):
-        from tlx.registry.entries import find
-
-        return find(registry, path.removeprefix("registry:"))
+    if path.startswith(PREFIX):
+        return find(registry, path.removeprefix(PREFIX))
     if path.startswith("hub:"):
         return _snapshot(path.removeprefix("hub:"), revision)
     local = Path(path).expanduser()
@@ -40,6 +27,29 @@ def locate(path: str, revision: str | None, registry: Path) -> Path:
         )
         raise UserError(f"no such file or folder: model.path={path}.{hint} (registry entries: registry:NAME)")
     return local
+
+
+def weights_place(config: dict[str, Any]) -> Path | None:
+    """Where the run's initial weights, or for scratch at least its tokenizer and settings, come from; None: nowhere.
+
+    Raises:
+        UserError: nothing lies there.
+    """
+    init, path = config["strategy"]["init"], config["model"].get("path")
+    registry = Path(config["paths"]["registry"])
+    if init.startswith(PREFIX):
+        return locate(init, None, registry)
+    if path is None:
+        if init == "scratch":
+            return None
+        raise UserError(
+            "this model has no weights of its own: give model.path=FOLDER_OR_FILE (or registry:NAME), "
+            "or train from random weights with strategy=scratch."
+        )
+    # A network is known by its name, a tokenizer only by its files: scratch needs the hub for text alone.
+    if init == "scratch" and path.startswith("hub:") and config["model"]["modality"] != "text":
+        return None
+    return locate(path, config["model"].get("revision"), registry)
 
 
 def _snapshot(name: str, revision: str | None) -> Path:
@@ -62,20 +72,3 @@ def _snapshot(name: str, revision: str | None) -> Path:
             "model.path=DIR."
         ) from error
     return Path(folder)
-
-
-def weights_hash(place: Path, cache: Path | None, weights: bool = True) -> str:
-    """Content hash of a weights file or folder; with `weights=False` only what shapes the input (tokenizer, config).
-
-    Of a file that is what lies beside it (SHAPING).
-    """
-    if place.is_file():
-        if weights:
-            return file_hash(place, cache)
-        beside = [place.parent / name for name in SHAPING]
-        found = [f"{file.name} {file_hash(file, cache)}" for file in beside if file.is_file()]
-        return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else ""
-    # Cards and readmes say things about the weights; they change nothing.
-    skip = ["card.json", "head.safetensors", "*.md", ".*", *(() if weights else WEIGHT_FILES)]
-    shaping = [f for f in visible_files(place) if not any(fnmatch(f.name, pattern) for pattern in skip)]
-    return folder_hash(place, cache, skip=skip) if shaping else ""

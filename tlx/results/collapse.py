@@ -7,39 +7,15 @@ a run ends; of earlier records the predictions beside them are read, and without
 from functools import lru_cache
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tlx.record.predictions import predictions_summary
 from tlx.results.collect import Run
 from tlx.results.statistics.outliers import chance_score
-
-if TYPE_CHECKING:
-    import numpy as np
 
 ONE_CLASS = "predicts one class only"
 MAJORITY = "no better than always answering the commonest label"
 GUESSING = "no better than guessing"
-
-
-def predictions_summary(labels: "np.ndarray", predicted: "np.ndarray") -> dict[str, Any]:
-    """What a record keeps of predictions.
-
-    `examples`, `classes` among the labels, `majority` (share of the commonest label), `predicted_classes`, and
-    `most_predicted` (share of the examples that get the class which is predicted most).
-
-    Args:
-        labels, predicted: class indices, shape (n,), n > 0.
-    """
-    import numpy as np
-
-    known, counts = np.unique(labels, return_counts=True)
-    found, predictions = np.unique(predicted, return_counts=True)
-    return {
-        "examples": len(labels),
-        "classes": len(known),
-        "majority": float(counts.max() / len(labels)),
-        "predicted_classes": len(found),
-        "most_predicted": float(predictions.max() / len(labels)),
-    }
 
 
 def known_predictions(run: Run) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tlx.errors import UserError
 from tlx.record.jsonfile import Damaged, read_json
 from tlx.record.record import NAME, SCHEMA, Newer, read_record
+from tlx.results.curves import curve, steps_to
 from tlx.results.naming import flatten, lookup, natural
 
 if TYPE_CHECKING:
@@ -223,8 +224,6 @@ def frame(runs: Iterable[Run]) -> "pandas.DataFrame":
     to its best.
     """
     import pandas
-
-    from tlx.results.curves import curve, steps_to
 
     rows = []
     for run in runs:

@@ -1,9 +1,9 @@
 """One comparison of two strategies (or of any two settings), with its tests: `tlx table --compare A B`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlx.errors import UserError
 from tlx.results.baseline import BASELINE, Partners, baselines, partners
@@ -11,20 +11,22 @@ from tlx.results.best import UNDECIDED
 from tlx.results.caption import selection_note
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, named, seed_names
 from tlx.results.collect import Run
-from tlx.results.gains import LEVEL, Gain, gains
+from tlx.results.compared import Compared, Pair, row
+from tlx.results.comparison_text import text
+from tlx.results.gains import Gain, gains
 from tlx.results.metrics import direction_of, metric_names, words
 from tlx.results.naming import natural
-from tlx.results.overall import Overall, over_datasets
+from tlx.results.overall import over_datasets
 from tlx.results.predictions import over_examples
 from tlx.results.selection import refuse_selection_on_test
 from tlx.results.sides import choose, may_differ, parse_side, written_side
-from tlx.results.statistics import Spread, mean_std
+from tlx.results.statistics import mean_std
 from tlx.results.statistics.effect import cohens_dz, hedges_gz
 from tlx.results.statistics.exact import can_decide, sign_flip_p, wilcoxon_p
-from tlx.results.statistics.power import Power, power_of
+from tlx.results.statistics.power import power_of
 from tlx.results.statistics.resampling import seed_interval
 from tlx.results.statistics.verdict import AFTER, HELPS, HURTS, UNJUDGED
-from tlx.results.survivors import Intended, failed_seeds, intention_to_treat, with_failures
+from tlx.results.survivors import failed_seeds, intention_to_treat, with_failures
 from tlx.results.tuning import refuse_choice_as_result, tuned_cells
 from tlx.results.warnings import warnings
 
@@ -33,59 +35,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The two cells of one model, data set and size: every difference is first − second, positive = first better.
-
-    - `settings`: what both cells are, by name; `first`, `second`: mean, std (ddof 1) and n over the common seeds;
-    - `gain`: the paired differences, their 95 % t interval and p, plain and corrected over the comparison's family;
-    - `permutation_p`, `wilcoxon_p`: exact tests; None where so few pairs cannot reach `level`, Holm's strictest step;
-    - `examples`: 95 % interval over draws of the `test_labels` test examples, or of their `test_groups`; None where
-      `examples_problem` says why there is none;
-    - `bootstrap`: 95 % bootstrap interval over seeds, None below 20 of them;
-    - `dz`, `gz`: Cohen's d_z and Hedges' g_z of the paired differences; `power`: what so many seeds can show;
-    - `outliers`: per side seed → why its score does not belong to the others;
-    - `failed`: per side seed → why it has no score; `intended`: where some failed, the difference over all seeds that
-      began, those that failed at the score of guessing (None where that is not known), at Holm's strictest level;
-    - `verdict`: "A is better", "B is better", "inconclusive after correction", "cannot be judged" or "not
-      distinguishable", by the corrected interval: what the table says of the same gain.
-    """
-
-    settings: dict[str, Any]
-    first: Spread
-    second: Spread
-    gain: Gain
-    level: float
-    permutation_p: float | None
-    wilcoxon_p: float | None
-    examples: tuple[float, float] | None
-    examples_problem: str | None
-    test_labels: int | None
-    test_groups: int | None
-    bootstrap: tuple[float, float] | None
-    dz: float | None
-    gz: float | None
-    power: Power | None
-    outliers: tuple[dict[Any, str], dict[Any, str]]
-    failed: tuple[dict[Any, str], dict[Any, str]]
-    intended: Intended | None
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two sides compared, pair by pair and, where there are several data sets, `overall`.
-
-    `family` says over which comparisons Holm's correction goes.
-    """
-
-    metric: str
-    direction: str
-    first: str
-    second: str
-    pairs: list[Pair]
-    overall: Overall | None
-    family: str
-    notes: list[str] = field(default_factory=list)
+class Comparison(Compared):
+    """What `compare` finds; printed, it is in words."""
 
     def frame(self) -> "pandas.DataFrame":
         """One row a pair: its settings, then one column for each number (see `Pair`); None where there is none."""
@@ -94,8 +45,6 @@ class Comparison:
         return pandas.DataFrame([row(pair) for pair in self.pairs])
 
     def __str__(self) -> str:
-        from tlx.results.comparison_text import text
-
         return text(self)
 
 
@@ -237,52 +186,3 @@ def _pair(gain: Gain, metric: str, direction: str, keys: Sequence[str], names: t
         intended=intention_to_treat(gain, metric, direction),
         verdict=said.get(gain.verdict or "", UNDECIDED),
     )
-
-
-def row(pair: Pair) -> dict[str, Any]:
-    """The pair as one flat row, plain numbers only."""
-    t, power = pair.gain.t, pair.power
-    itt = pair.intended and pair.intended.t
-    low, high = pair.examples or (None, None)
-    boot_low, boot_high = pair.bootstrap or (None, None)
-    corrected = pair.gain.corrected
-    return {
-        **pair.settings,
-        "n": t.n,
-        "first_mean": pair.first.mean,
-        "first_std": pair.first.std,
-        "second_mean": pair.second.mean,
-        "second_std": pair.second.std,
-        "difference": t.mean,
-        "low": t.low,
-        "high": t.high,
-        "p": t.p,
-        "p_holm": pair.gain.p_holm,
-        "low_holm": corrected and corrected.low,
-        "high_holm": corrected and corrected.high,
-        "coverage": None if t.low is None else 1 - LEVEL,
-        "coverage_holm": corrected and corrected.coverage,
-        "family": pair.gain.family if corrected else None,
-        "difference_itt": itt and itt.mean,
-        "difference_itt_low": itt and itt.low,
-        "difference_itt_high": itt and itt.high,
-        "n_itt": itt and itt.n,
-        "permutation_p": pair.permutation_p,
-        "wilcoxon_p": pair.wilcoxon_p,
-        "examples_low": low,
-        "examples_high": high,
-        "test_labels": pair.test_labels,
-        "test_groups": pair.test_groups,
-        "bootstrap_low": boot_low,
-        "bootstrap_high": boot_high,
-        "cohens_dz": pair.dz,
-        "hedges_gz": pair.gz,
-        "detectable": power and power.detectable,
-        "detectable_low": power and power.low,
-        "detectable_high": power and power.high,
-        "first_outliers": sorted(map(str, pair.outliers[0])),
-        "second_outliers": sorted(map(str, pair.outliers[1])),
-        "first_failed": sorted(map(str, pair.failed[0])),
-        "second_failed": sorted(map(str, pair.failed[1])),
-        "verdict": pair.verdict,
-    }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from tlx.errors import unknown
-from tlx.results.comparison import Comparison, Pair, row
+from tlx.results.compared import Compared, Pair, row
 from tlx.results.gains import LEVEL
 from tlx.results.naming import amount, setting
 from tlx.results.overall import Overall
@@ -15,7 +15,7 @@ from tlx.results.statistics.power import Power
 FORMATS = ("md", "csv", "json")
 
 
-def render(comparison: Comparison, format: str = "md") -> str:
+def render(comparison: Compared, format: str = "md") -> str:
     """The comparison in words (md), one row a pair (csv), or one JSON object with the same numbers.
 
     Raises:
@@ -24,13 +24,15 @@ def render(comparison: Comparison, format: str = "md") -> str:
     if format not in FORMATS:
         raise unknown("format for --compare", format, FORMATS)
     if format == "csv":
-        return comparison.frame().to_csv(index=False)
+        import pandas
+
+        return pandas.DataFrame([row(pair) for pair in comparison.pairs]).to_csv(index=False)
     if format == "json":
         return json.dumps(as_object(comparison), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     return text(comparison)
 
 
-def as_object(comparison: Comparison) -> dict:
+def as_object(comparison: Compared) -> dict:
     """The comparison as plain values, fit for JSON."""
     overall = comparison.overall
     return {
@@ -54,7 +56,7 @@ def as_object(comparison: Comparison) -> dict:
     }
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: Compared) -> str:
     """The whole comparison for people, ending in a line break."""
     c = comparison
     sides = (c.first, c.second) if c.direction == "higher" else (c.second, c.first)
@@ -77,7 +79,7 @@ def _verdict(pair: Pair) -> str:
     return f"{' × '.join(setting(key, value) for key, value in pair.settings.items())}: {pair.verdict}"
 
 
-def _numbers(pair: Pair, c: Comparison, points: bool) -> list[str]:
+def _numbers(pair: Pair, c: Compared, points: bool) -> list[str]:
     seeds = ", ".join(map(str, pair.gain.by_seed))
     return [
         f"{c.first} {_spread(pair.first)}, {c.second} {_spread(pair.second)}: mean ± standard deviation (ddof 1), "
@@ -89,7 +91,7 @@ def _numbers(pair: Pair, c: Comparison, points: bool) -> list[str]:
     ]
 
 
-def _tests(pair: Pair, c: Comparison, points: bool) -> list[str]:
+def _tests(pair: Pair, c: Compared, points: bool) -> list[str]:
     t, comparisons = pair.gain.t, pair.gain.family
     assert t.mean is not None
     difference = f"mean difference {_signed(t.mean, points)}{' points' if points else ''}"
@@ -124,7 +126,7 @@ def _of_survivors(pair: Pair) -> bool:
     return corrected is not None and corrected.sure and bool(pair.failed[0 if (mean or 0) > 0 else 1])
 
 
-def _failures(pair: Pair, c: Comparison, points: bool) -> list[str]:
+def _failures(pair: Pair, c: Compared, points: bool) -> list[str]:
     """The difference over all seeds that began, where some failed, and whether the verdict is by that."""
     sides = zip((c.first, c.second), pair.failed, strict=True)
     names = [f"{name} {', '.join(map(str, seeds))}" for name, seeds in sides if seeds]
@@ -146,7 +148,7 @@ def _failures(pair: Pair, c: Comparison, points: bool) -> list[str]:
     return [said + (", by which the verdict is" if decides else "")]
 
 
-def _outliers(pair: Pair, c: Comparison) -> list[str]:
+def _outliers(pair: Pair, c: Compared) -> list[str]:
     said = []
     for name, found, cell in zip((c.first, c.second), pair.outliers, (pair.gain.cell, pair.gain.partner), strict=True):
         scores = cell.scores(c.metric)
@@ -195,7 +197,7 @@ def _examples(pair: Pair, points: bool) -> str:
     return said + ("; another test set of this size could say otherwise" if unsure else "")
 
 
-def _overall(overall: Overall, c: Comparison) -> list[str]:
+def _overall(overall: Overall, c: Compared) -> list[str]:
     runs, tasks = overall.first.shape
 
     def shown(value: float, interval: tuple[float, float] | None) -> str:

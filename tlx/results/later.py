@@ -25,12 +25,12 @@ def complete(config: dict[str, Any], folder: Path) -> tuple[list[str], list[str]
     names = [name.removeprefix("test/") for name in wanted if name.startswith("test/")]
     found = _from_predictions(record, folder, names) if record is not None and names else {}
     if found and record is not None:
-        from tlx import __version__
+        from tlx.record.versions import VERSION
         from tlx.tasks.metrics import directions
 
         record["metrics"] |= found
         record["directions"] = record.get("directions", {}) | directions(names)
-        record["computed_later"] = record.get("computed_later", {}) | dict.fromkeys(found, __version__)
+        record["computed_later"] = record.get("computed_later", {}) | dict.fromkeys(found, VERSION)
         write_record(folder, record)
     return list(found), [name for name in wanted if name not in found]
 

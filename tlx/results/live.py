@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tlx.record.running import held, read_progress
 from tlx.results.collect import Run, run_in
 
 GONE = "its process is gone; the same command takes it up again"
@@ -19,8 +20,6 @@ def judged(runs: Sequence[Run]) -> list[Run]:
 
 
 def _judge(run: Run) -> Run:
-    from tlx.sweeps.folder import held
-
     if held(run.folder):
         return run
     now = run_in(run.folder) or run  # it may have ended since its record was read
@@ -32,8 +31,6 @@ def progress(run: Run) -> dict[str, Any] | None:
 
     `seconds` are those since it began or was last taken up. None when the run is not running or not training.
     """
-    from tlx.sweeps.progress import read_progress
-
     state = read_progress(run.folder) if run.status == "running" else {}
     if not state:
         return None
@@ -50,7 +47,7 @@ def progress(run: Run) -> dict[str, Any] | None:
 def time_left(state: dict[str, Any]) -> float | None:
     """Seconds of training that remain at the pace up to now, or None before a step was made.
 
-    `state` is what `tlx.sweeps.progress.read_progress` gives; `first_step` is where this sitting began.
+    `state` is what `tlx.record.running.read_progress` gives; `first_step` is where this sitting began.
     """
     done = state["step"] - state.get("first_step", 0)
     return state["seconds"] / done * max(0, state["steps"] - state["step"]) if done > 0 else None

@@ -43,7 +43,6 @@ def load_model(folder: str | Path, config: dict[str, Any] | None = None) -> "Tra
     with isolate_rng():
         seed_everything(config["seed"])
         _, module = assemble(config)
-    assert module.plan is not None
     state = load_file(folder / "best.safetensors")
     if state.keys() != module.trained_state().keys():
         raise UserError(f"{folder / 'best.safetensors'} does not hold the tensors that this run trained.")
@@ -59,7 +58,7 @@ def load_model(folder: str | Path, config: dict[str, Any] | None = None) -> "Tra
 def _check_base(config: dict, record: dict) -> None:
     from tlx.config.own_code import code_hash
     from tlx.identity import own_names, weights_place
-    from tlx.registry.location import weights_hash
+    from tlx.registry.weight_files import weights_hash
 
     place, known = weights_place(config), record["fingerprints"].get("weights")
     if known and place is not None and weights_hash(place, None) != known:

@@ -83,7 +83,7 @@ def print_failed(runs: Sequence[Run], console: "Console", log: bool = False) -> 
 
 def failure_log(run: Run, lines: int = 20) -> list[str]:
     """The last lines of a failed run's log; of its traceback when the log says no more than the error itself."""
-    from tlx.sweeps.folder import log_tail
+    from tlx.record.running import log_tail
 
     error = run.record.get("error") or {}
     known = f"{error.get('type')}: {error.get('message')}".splitlines()

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from tlx.errors import UserError
 from tlx.models.backbone import Backbone
+from tlx.network.adapters import MARK
 
-# peft's parameters of an adapter, by name: low-rank factors, and the magnitude vector of DoRA.
-MARK = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector|dropout)\b")
 MERGE_BOUND = 1e-3
 
 

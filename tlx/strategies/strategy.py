@@ -3,7 +3,7 @@ parts.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -11,9 +11,7 @@ from tlx.errors import UserError
 from tlx.layer_groups import HEAD, LayerGroup
 from tlx.models.backbone import Backbone
 from tlx.network.calibration import statistics
-from tlx.objectives.objective import Objective
 from tlx.plan import ParameterPlan, Phase
-from tlx.probes.logistic import Logistic
 from tlx.strategies.freezing import NoFreezing
 from tlx.strategies.learning_rates import Uniform
 from tlx.strategies.lora import LoRA
@@ -27,6 +25,10 @@ class Freezing(Protocol):
 
 class LearningRates(Protocol):
     def factors(self, groups: list[LayerGroup]) -> dict[str, float]: ...
+
+
+class Solver(Protocol):
+    def check(self, config: dict[str, Any]) -> None: ...
 
 
 @dataclass
@@ -48,9 +50,9 @@ class TransferStrategy:
     adapter: LoRA | None = None
     mixout: float | None = None
     longer: int | None = None
-    solver: Logistic | None = None
+    solver: Solver | None = None
     calibrate: bool = False
-    objectives: list[Objective] = field(default_factory=list)
+    objectives: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.init not in INITS and not self.init.startswith("registry:"):
@@ -61,12 +63,10 @@ class TransferStrategy:
             )
         if self.mixout is not None and not 0 <= self.mixout <= 1:
             raise UserError(f"strategy.mixout={self.mixout} is a probability and must lie in [0, 1].")
-        for objective in self.objectives:
-            if not isinstance(objective, Objective):
-                raise UserError(f"strategy.objectives: a {type(objective).__name__} is no objective (tlx.objectives).")
-        kinds = [type(objective).__name__ for objective in self.objectives]
-        if len(set(kinds)) < len(kinds):
-            raise UserError(f"strategy.objectives names one twice: {', '.join(kinds)}. Add up their strengths.")
+
+    def plan(self, backbone: Backbone, task: nn.Module) -> ParameterPlan:
+        """`apply` for the parts of a `tlx.module.TransferModule` that is yet to be made."""
+        return self.apply(nn.ModuleDict({"backbone": backbone, "task": task}), backbone)
 
     def apply(self, module: nn.Module, backbone: Backbone) -> ParameterPlan:
         """Wrap layers of the backbone if the strategy does, and plan every parameter of `module`.

@@ -100,7 +100,6 @@ def check_run(config: dict[str, Any]) -> "tuple[Preprocessing, dict[str, Any]]":
     if augmentation := config["dataset"].get("augmentation"):
         preprocessing.check_augmentation(augmentation)
     total, per_epoch = training_length(config, len(data.train))
-    assert module.plan is not None
     module.plan.boundaries(total, per_epoch)
     check_halving(config, module)
     check_sharding(config, module)

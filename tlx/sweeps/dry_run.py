@@ -7,8 +7,9 @@ from typing import Any
 from tlx.config.composer import composer
 from tlx.record.record import read_record
 from tlx.registry.entries import entry_to_make
+from tlx.sweeps.capacity import jobs_that_fit
 from tlx.sweeps.estimate import Times
-from tlx.sweeps.launchers import jobs_that_fit, own_launcher
+from tlx.sweeps.launchers import own_launcher
 from tlx.sweeps.skipping import why_skipped
 from tlx.sweeps.study import Planned, compose_all, left_alone, plan_runs
 

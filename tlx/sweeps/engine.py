@@ -14,7 +14,8 @@ from tlx.processes.interruption import Interruption, cause_of_death
 from tlx.record.jsonfile import Damaged
 from tlx.record.masking import mask_file
 from tlx.record.record import KILLED, effort, headline, read_record
-from tlx.sweeps.folder import Busy, bury, locked, log_tail
+from tlx.record.running import Busy, locked, log_tail
+from tlx.sweeps.folder import bury
 from tlx.sweeps.jobs import Job, as_jobs
 from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned

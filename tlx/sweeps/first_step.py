@@ -19,7 +19,6 @@ def check_optimizer(module: TransferModule) -> None:
     Raises:
         UserError: it cannot be built, or does not work: some look at their options (the number of betas) in a step.
     """
-    assert module.plan is not None
     parameter = nn.Parameter(torch.ones(2, 2))
 
     def closure() -> Any:
@@ -49,7 +48,6 @@ def check_smallest_batch(config: dict[str, Any], module: TransferModule, train: 
     """
     if _smallest_batch(config, len(train)) > 1:
         return
-    assert module.plan is not None
     modules = dict(module.named_modules())
     batch = train.collate([(train.examples[0], 0, 0)])
     for number, phase in enumerate(module.plan.phases):

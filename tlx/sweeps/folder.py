@@ -1,56 +1,13 @@
 """A run's folder from attempt to attempt: locked while it is worked on, tidied before, marked when a process died."""
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tlx.record.jsonfile import Damaged
 from tlx.record.record import KILLED, left_unfinished, read_record, write_record
-from tlx.sweeps.progress import NAME as PROGRESS
-
-
-class Busy(Exception):
-    """Another process, here or on another machine, is working on the run."""
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the operating system releases when the process dies.
-
-    Raises:
-        Busy: somebody else holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise Busy(f"{folder.name} is being worked on by another process") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def held(folder: Path) -> bool:
-    """Whether a process holds the folder's lock; True where nobody can tell (a file system without locks).
-
-    It is tried for an instant; who wants the lock in that instant finds it busy and tries again.
-    """
-    try:
-        with (folder / ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+from tlx.record.running import PROGRESS
 
 
 def make_ready(folder: Path) -> dict[str, Any] | None:
@@ -93,16 +50,6 @@ def _parts(folder: Path) -> list[Path]:
     """What the current attempt has written, but for its record and its log, which goes on."""
     kept = ("record.json", "log.txt")
     return [p for p in folder.iterdir() if p.name not in kept and not p.name.startswith((".", "attempt-"))]
-
-
-def log_tail(folder: Path, lines: int = 20) -> list[str]:
-    """The last lines of what a run's process printed; of a long log only the end is read."""
-    try:
-        with (folder / "log.txt").open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - 2**16))
-            return file.read().decode(errors="replace").splitlines()[-lines:]
-    except FileNotFoundError:
-        return []
 
 
 def bury(folder: Path, reason: str) -> None:

@@ -38,7 +38,6 @@ def check_halving(config: dict[str, Any], module: "TransferModule") -> None:
 
     if config["trainer"]["on_out_of_memory"] != "halve":
         return
-    assert module.plan is not None
     trained = {n for g in module.plan.groups if g.name in module.plan.ever_trainable for n in g.modules}
     norms = [n for n, m in module.named_modules() if n in trained and isinstance(m, _BatchNorm)]
     if norms:

@@ -2,7 +2,7 @@
 
 import signal
 
-from tlx.sweeps.folder import Busy
+from tlx.record.running import Busy
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.worker import BUSY, DONE, FAILED, do_job
 

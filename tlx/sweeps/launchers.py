@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import UserError, unknown
+from tlx.sweeps.capacity import jobs_that_fit, threads_each
 from tlx.sweeps.engine import Backend
 from tlx.sweeps.worker import Place, gpus
 
@@ -22,7 +23,6 @@ SECTIONS = {  # the further options of the backend of that name, and which of th
         ("timeout_min", "signal_delay_s", "requeues", "cpus_per_task"),
     ),
 }
-MOST = 8  # runs at once on the CPU, where nobody said how many
 
 
 def own_launcher(node: dict[str, Any]) -> dict[str, Any] | None:
@@ -117,25 +117,6 @@ def _on_cluster(name: str, options: dict[str, Any], configs: Sequence[dict[str, 
 
 def _memory(options: dict[str, Any]) -> int | None:
     return None if options["memory_gb"] is None else int(options["memory_gb"] * 2**30)
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def jobs_that_fit(configs: Sequence[dict[str, Any]]) -> int:
-    """How many of these runs fit onto the cores at once; one, where a run takes all cores."""
-    threads = max(
-        config["trainer"]["threads"] * config["trainer"]["devices"] if config["trainer"]["threads"] else cores()
-        for config in configs
-    )
-    return max(1, min(cores() // threads, MOST))
-
-
-def threads_each(slots: int) -> int | None:
-    """Torch's threads for each of `slots` runs, so that they do not fight for cores; None leaves it to torch."""
-    return None if slots == 1 else max(1, cores() // slots)
 
 
 def _devices(given: Any, configs: Sequence[dict[str, Any]]) -> tuple[str, ...]:

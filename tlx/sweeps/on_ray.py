@@ -193,7 +193,7 @@ def connect(address: str | None) -> bool:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     with _loopback_stays():
         if address is None:
-            from tlx.sweeps.launchers import cores
+            from tlx.sweeps.capacity import cores
 
             local: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": OBJECTS}
             # "local": not a cluster that RAY_ADDRESS or an earlier `ray start` names.

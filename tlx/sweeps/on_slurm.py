@@ -37,7 +37,7 @@ class SlurmBackend:
             import submitit
         except ImportError as error:
             raise UserError("hydra/launcher=slurm needs submitit: pip install 'tlx[slurm]'.") from error
-        from tlx.sweeps.launchers import jobs_that_fit
+        from tlx.sweeps.capacity import jobs_that_fit
 
         if options["executor"] not in EXECUTORS:
             raise unknown("hydra.launcher.slurm.executor", options["executor"], EXECUTORS)

@@ -1,30 +1,20 @@
 """What a sweep shows of itself: one bar for the study, one line for each running job; silence outside a terminal."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from tlx.config import budget
+from tlx.record.running import read_progress
 
 if TYPE_CHECKING:  # `tlx runs` reads progress and needs no plan
     from tlx.sweeps.estimate import Estimate
     from tlx.sweeps.study import Planned
-
-NAME = "progress.json"  # written by tlx.callbacks.progress.ProgressFile
-
-
-def read_progress(folder: Path) -> dict[str, Any]:
-    """What the run in `folder` last said of its progress; {} when it said nothing."""
-    try:
-        return json.loads((folder / NAME).read_text())
-    except (OSError, ValueError):
-        return {}
 
 
 class _Left(TimeRemainingColumn):

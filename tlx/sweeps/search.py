@@ -18,9 +18,9 @@ from tlx.results.layout import spread
 from tlx.results.statistics import mean_std
 from tlx.sweeps.best import write_best
 from tlx.sweeps.engine import Rules, reason
-from tlx.sweeps.execute import Study, examine, launch
 from tlx.sweeps.found import Found
 from tlx.sweeps.launchers import own_launcher
+from tlx.sweeps.prepare import examine
 from tlx.sweeps.search_options import (
     SearchOptions,
     make_pruner,
@@ -31,6 +31,7 @@ from tlx.sweeps.search_options import (
 )
 from tlx.sweeps.space import read_space
 from tlx.sweeps.study import Planned, write_study
+from tlx.sweeps.sweep import Sweep, launch
 
 if TYPE_CHECKING:
     import optuna
@@ -119,7 +120,7 @@ class Search:
                         "values afterwards."
                     )
                 self.seeds = [run.config["seed"] for run in composed]
-                return examine(self.compose, composed, Study([]), self.launcher)[0]
+                return examine(self.compose, composed, Sweep([]), self.launcher)[0]
             except UserError as error:
                 first = first or error
         assert first is not None
@@ -195,14 +196,14 @@ class Search:
     def _run(self, attempts: Sequence[Attempt]) -> None:
         """Carry out the planned runs of trials as a sweep does."""
         if self.launcher is not None:
-            study = Study(list({run.folder: run for attempt in attempts for run in attempt.runs}.values()))
+            study = Sweep(list({run.folder: run for attempt in attempts for run in attempt.runs}.values()))
             write_study(study.runs)
             study.carry_out(self.launcher)
             self.interrupted = study.interrupted
             return
         for attempt in attempts:  # one of Hydra's own launchers, which composes the jobs of one trial once more
             write_study(attempt.runs)
-            launch(self.compose, [*self.space.fixed, *attempt.words], Study(attempt.runs))
+            launch(self.compose, [*self.space.fixed, *attempt.words], Sweep(attempt.runs))
 
     def _judge(self, attempt: Attempt) -> bool:
         """Read the scores of the runs just done; False when the trial ended, because a run failed or by the pruner."""

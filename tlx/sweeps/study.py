@@ -10,11 +10,11 @@ from filelock import FileLock
 from tlx.config.composer import Composed, Composer
 from tlx.config.own_code import libraries
 from tlx.errors import UserError
-from tlx.fit.recording import versions
 from tlx.identity import contents_key, fingerprints, identify, own_names
 from tlx.record.jsonfile import Damaged, write_json_rows
 from tlx.record.masking import masked
 from tlx.record.record import Newer, read_record
+from tlx.record.versions import versions
 from tlx.registry.entries import entry_folder, read_card
 from tlx.results.collect import PLAN, read_plan
 
@@ -203,3 +203,12 @@ def _entry(run: Planned, code: dict[str, Any]) -> dict[str, Any]:
         "config_dir": about.get("config_dir"),
         "versions": code,
     }
+
+
+def unfinished(runs: Sequence[Planned]) -> list[Planned]:
+    """The runs that are still to be done, or are to be done again (force).
+
+    Raises:
+        UserError: a run's folder holds the record of another run.
+    """
+    return [run for run in runs if not run.finished or run.config["force"]]

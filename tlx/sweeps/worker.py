@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.processes.interruption import SIGNALS
 from tlx.record.record import effort, read_record
-from tlx.sweeps.folder import Busy, locked, make_ready
+from tlx.record.running import Busy, locked
+from tlx.sweeps.folder import make_ready
 from tlx.sweeps.halving import can_halve, halve, halved_before
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.leases import lease
@@ -178,7 +179,7 @@ def _settled(run: Planned) -> bool:
 def _registered_now(run: Planned) -> bool:
     if not run.completed:
         return False
-    from tlx.registry.from_run import register_kept
+    from tlx.sweeps.register_kept import register_kept
 
     if register_kept(run.config, run.folder) is not None:
         return True

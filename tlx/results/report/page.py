@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tlx import __version__
+from tlx.record.versions import VERSION
 from tlx.results.commands import commands
 from tlx.results.findings import Findings
 from tlx.results.naming import setting
@@ -64,7 +64,7 @@ def render_page(findings: Findings, arguments: Sequence[str], cost: Price) -> st
         metric=findings.metric,
         commands=[("this page", ["report", *arguments, "-o", "report.html"]), ("the table", ["table", *arguments])],
         shell=lambda words: shlex.join(["tlx", *words]),
-        version=__version__,
+        version=VERSION,
         marks=MARKS,
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],

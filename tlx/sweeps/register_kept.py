@@ -1,21 +1,11 @@
-"""A finished run as a registry entry: what its card says, and the entry made of the weights that the run kept."""
+"""A registry entry of a run that is finished, made of the weights that it kept."""
 
 from pathlib import Path
 from typing import Any
 
-from tlx.registry import entries
 from tlx.record.record import read_record
-
-
-def card(config: dict[str, Any], labels: list[str], metrics: dict[str, float], identity: str) -> dict[str, Any]:
-    """What an entry's card says of the run that made it."""
-    return {
-        "model": {k: v for k, v in config["model"].items() if k != "pretrain"},
-        "dataset": config["dataset"],
-        "labels": labels,
-        "metrics": {n: v for n, v in metrics.items() if n.startswith(("val/", "test/"))},
-        "run": identity,
-    }
+from tlx.registry import entries
+from tlx.registry.card import card
 
 
 def register_kept(config: dict[str, Any], folder: Path) -> Path | None:
