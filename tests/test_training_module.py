@@ -17,13 +17,13 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.errors import UserError
 from tlx.fit.checkpoints import BestWeights
 from tlx.fit.seeding import seed_everything
+from tlx.fit.selected import load_selected
 from tlx.models.backbone import Backbone
 from tlx.module import TransferModule, score
 from tlx.schedules import linear
 from tlx.strategies.freezing import FrozenBackbone, Gradual, Partial
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
-from tlx.train import load_selected
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,10 @@ from tlx.config.composer import composer
 from tlx.data.dataset import encode
 from tlx.data.loaders import Examples, eval_loader, train_loader
 from tlx.fit.seeding import seed_everything
+from tlx.fit.selected import load_selected
 from tlx.fit.trainer import make_trainer
 from tlx.module import score
 from tlx.sweeps.study import plan_run
-from tlx.train import load_selected
 
 MINILM = os.environ.get("TLX_MINILM")
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"

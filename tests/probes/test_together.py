@@ -39,7 +39,7 @@ def history(run: Planned) -> str:
 
 
 def together(runs: list[Planned]) -> None:
-    from tlx.train import run_together
+    from tlx.sweeps.together import run_together
 
     run_together([(run.config, run.folder) for run in runs], [[] for _ in runs])
 
@@ -120,16 +120,16 @@ def test_what_was_shared_is_shared_out(tlx) -> None:
 
 
 def test_a_signal_ends_all_that_are_not_over(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.train as training
+    import tlx.sweeps.together as training
 
     runs = planned(tlx, "adhoc", [0, 1, 2])
     finish, done = training.finish, []
 
-    def interrupted(one: Any) -> None:
+    def interrupted(one: Any, fitted: Any) -> None:
         if done:
             raise Interrupted("SIGTERM", 143)
         done.append(one)
-        finish(one)
+        finish(one, fitted)
 
     monkeypatch.setattr(training, "finish", interrupted)
     with pytest.raises(Interrupted):
@@ -146,7 +146,7 @@ def test_a_signal_ends_all_that_are_not_over(tlx, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_over_stays_so_when_a_signal_comes(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.train as training
+    import tlx.sweeps.together as training
 
     runs = planned(tlx, "adhoc", [0, 1], "cache=off")  # no probes: one after the other
     begin = training.begin
@@ -163,7 +163,7 @@ def test_what_is_over_stays_so_when_a_signal_comes(tlx, monkeypatch: pytest.Monk
 
 
 def test_a_failure_while_one_is_prepared_is_its_own(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.train as training
+    import tlx.sweeps.together as training
 
     begin = training.begin
 
@@ -211,21 +211,21 @@ def test_a_profile_says_where_the_time_went(tlx) -> None:
 
 
 def test_seeds_hold_one_copy_of_what_is_frozen(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.train as training
+    import tlx.sweeps.together as training
 
     seen: list[Any] = []
     fit_heads = training.fit_heads
 
-    def look(runs: Any, probes: Any) -> None:
+    def look(runs: Any, probes: Any) -> Any:
         seen.extend(zip(runs, probes, strict=True))
-        fit_heads(runs, probes)
+        return fit_heads(runs, probes)
 
     monkeypatch.setattr(training, "fit_heads", look)
     together(planned(tlx, "adhoc", [0, 1, 2], "dataset.subset_seed=0"))
     assert len(seen) == 3
     for part in ("train", "validation"):
         assert len({getattr(probe, part).features.data_ptr() for _, probe in seen}) == 1
-        assert len({id(one.work.parts[part]) for one, _ in seen}) == 1
+        assert len({id(run.work.parts[part]) for run, _ in seen}) == 1
     backbones = [[p.data_ptr() for p in one.module.backbone.parameters()] for one, _ in seen]
     assert backbones[0] == backbones[1] == backbones[2]
     heads = {one.module.task.linear.weight.data_ptr() for one, _ in seen}

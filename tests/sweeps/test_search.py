@@ -25,7 +25,7 @@ def by_rate(config: dict) -> float:
 @pytest.fixture
 def objective(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict]]:
     """Instead of training, runs have the validation score that a function of their config says; all checks pass."""
-    import tlx.sweeps.execute as execute
+    import tlx.sweeps.prepare as prepare
     import tlx.train as training
 
     def install(
@@ -39,7 +39,7 @@ def objective(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict]]:
                 done.append(config)
 
         monkeypatch.setattr(training, "run", run)
-        monkeypatch.setattr(execute, "check_runs", check)
+        monkeypatch.setattr(prepare, "check_runs", check)
         return done
 
     return install

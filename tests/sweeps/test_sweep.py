@@ -31,7 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
             run(config, folder)
 
     monkeypatch.setattr(training, "run", run)
-    monkeypatch.setattr(training, "run_together", run_together)
+    monkeypatch.setattr("tlx.sweeps.together.run_together", run_together)
     return configs
 
 
@@ -85,15 +85,15 @@ def test_finished_runs_are_skipped_and_new_ones_added(tlx) -> None:
 def test_a_failing_run_is_recorded_and_the_sweep_goes_on(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
     import tlx.train as training
 
-    load = training.load_selected
+    take = training.take_selected
 
-    def fail_in_one_cell(config, *others):
-        if config["seed"] == 1:
+    def fail_in_one_cell(run, fitted):
+        if run.config["seed"] == 1:
             raise FloatingPointError("the loss is not finite\nat step 3")
-        load(config, *others)
+        take(run, fitted)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "load_selected", fail_in_one_cell)
+        patch.setattr(training, "take_selected", fail_in_one_cell)
         outcome = tlx.train("-m", "strategy=scratch", "seed=0,1,2")
     assert outcome.code == 1
     assert "2 of 3 runs done" in outcome.out
@@ -123,7 +123,7 @@ def test_an_interrupted_run_says_so(tlx, monkeypatch: pytest.MonkeyPatch) -> Non
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "load_selected", stop)
+    monkeypatch.setattr(training, "take_selected", stop)
     outcome = tlx.train("-m", "strategy=scratch", "seed=0,1")
     assert outcome.code == 130
     assert "the same command again goes on from here" in outcome.err
@@ -134,7 +134,7 @@ def test_an_interrupted_run_says_so(tlx, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_interrupted_run_names_the_signal(tlx, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     import tlx.train as training
 
-    monkeypatch.setattr(training, "load_selected", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr(training, "take_selected", lambda *_: signal.raise_signal(number))
     outcome = tlx.train("-m", "strategy=scratch", "seed=0,1")
     assert outcome.code == 128 + number and f"left on {number.name}; the same command again" in outcome.err
     assert [(r["status"], r["error"]["message"]) for r in tlx.records()] == [("interrupted", f"left on {number.name}")]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tlx.record.record import read_record
-from tlx.registry import entries
-from tlx.registry.card import card
+from tlx.registry.card import register
+from tlx.results.load import load_model
 
 
 def register_kept(config: dict[str, Any], folder: Path) -> Path | None:
@@ -16,12 +16,9 @@ def register_kept(config: dict[str, Any], folder: Path) -> Path | None:
     Raises:
         UserError: what the run started from is no longer there.
     """
-    from tlx.results.load import load_model
-
     record = read_record(folder)
     assert record is not None and record["status"] == "completed"
     if not (folder / "best.safetensors").is_file():
         return None
     module = load_model(folder, config)
-    described = card(config, record["labels"], record["metrics"], record["identity"])
-    return entries.add(Path(config["paths"]["registry"]), config["register"], module, described)
+    return register(config, module, record["labels"], record["metrics"], record["identity"])

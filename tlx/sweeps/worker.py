@@ -114,7 +114,7 @@ def do_job(job: Job) -> None:
     import torch
 
     from tlx.callbacks.progress import ProgressFile
-    from tlx.train import run_together
+    from tlx.sweeps.together import run_together
 
     if len(job.runs) == 1:
         do(job.runs[0])
