@@ -122,7 +122,7 @@ def test_from_python(tlx) -> None:
     with pytest.raises(UserError, match="'full'"):
         run([*tlx.quick, "strategy=fulll"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlx.train.load_selected", lambda *_: 1 / 0)
+        patch.setattr("tlx.train.take_selected", lambda *_: 1 / 0)
         with pytest.raises(RunFailed, match="ZeroDivisionError"):
             run([*tlx.quick, "strategy=scratch", "seed=1"])
 

@@ -26,7 +26,7 @@ from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import do
 from tlx.train import follow
 
-_spec = importlib.util.spec_from_file_location("processes", Path(__file__).with_name("sweeps") / "processes.py")
+_spec = importlib.util.spec_from_file_location("processes", Path(__file__).parents[1] / "sweeps" / "processes.py")
 assert _spec and _spec.loader
 processes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(processes)
