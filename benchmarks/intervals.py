@@ -19,7 +19,7 @@ from tlx.results.gains import gains
 from tlx.results.statistics import holm_intervals, paired_t, t_quantile
 from tlx.results.statistics.crossing import crossing
 from tlx.results.statistics.examples import Scored, example_interval
-from tlx.results.statistics.overall import improvement_interval, mean_interval
+from tlx.results.statistics.over_datasets import improvement_interval, mean_interval
 from tlx.results.statistics.power import detectable_difference
 from tlx.results.statistics.resampling import seed_interval
 from tlx.results.statistics.several import interquartile_mean

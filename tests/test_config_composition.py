@@ -13,9 +13,9 @@ from hydra.version import VersionBase
 from packaging.version import Version
 
 from tlx.config.composer import composer
-from tlx.config.folder import CONFIG_DIR
 from tlx.config.instantiate import instantiate
 from tlx.config.names import fits, in_words, resolve
+from tlx.config.place import CONFIG_DIR
 from tlx.config.values import check_values, known_keys
 from tlx.errors import UserError
 

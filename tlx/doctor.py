@@ -6,7 +6,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from tlx.config.folder import CONFIG_DIR
+from tlx.config.place import CONFIG_DIR
 
 OPTIONAL = {
     "wandb": "logger=wandb (pip install 'tlx[wandb]')",

@@ -62,7 +62,7 @@ class TransferModule(L.LightningModule):
 
     def features(self, part: str) -> Tensor | None:
         """(n, D): what enters the head for each example of the run's `part`, where all below it is frozen and known."""
-        return None if self.frozen_work is None else self.frozen_work.entering(part, "task")
+        return None if self.frozen_work is None else self.frozen_work.at_entry(part, "task")
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = self.task.loss(self.logits(batch, "train"), batch)

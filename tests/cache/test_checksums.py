@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tlx.cache import checksums
-from tlx.cache.folder import clear, damage, entries, features_folder, make_room, new_draft
 from tlx.cache.scores import kept_scores
 from tlx.cache.store import Store, Writer
+from tlx.cache.stores import clear, damage, entries, features_folder, make_room, new_draft
 from tlx.data.encoded import Encoded
 from tlx.data.encoded import write as write_examples
 

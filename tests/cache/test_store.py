@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tlx.cache.folder import clear, entries, features_folder, make_room, making
 from tlx.cache.store import Store, Writer
+from tlx.cache.stores import clear, entries, features_folder, make_room, making
 
 ABOUT = {"boundary": "layer.2", "part": "train", "examples": 3, "mode": "on", "seconds": 1.0, "padding": "right"}
 
@@ -80,7 +80,7 @@ def test_a_reader_goes_on_after_its_store_was_removed(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
-from tlx.cache.folder import making
+from tlx.cache.stores import making
 from tlx.cache.store import Writer
 with making(Path(sys.argv[1]), "a"):
     writer = Writer(Path(sys.argv[1]), "a", half=False)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tlx.config.composer import composer
-from tlx.config.folder import CONFIG_DIR
 from tlx.config.limits import check_yaml
+from tlx.config.place import CONFIG_DIR
 from tlx.errors import UserError
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(

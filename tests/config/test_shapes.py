@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlx.config.composer import Composed, Composer, composer, shapes
-from tlx.config.folder import CONFIG_DIR
+from tlx.config.place import CONFIG_DIR
 from tlx.errors import UserError
 
 EXPERIMENTS = sorted(file.stem for file in (CONFIG_DIR / "experiment").glob("*.yaml"))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tlx.cache import frozen_work
-from tlx.cache.folder import clear
 from tlx.cache.frozen_work import FrozenWork
+from tlx.cache.stores import clear
 from tlx.data.loaders import Examples
 from tlx.strategies.freezing import FrozenBackbone, Gradual, Partial
 from tlx.strategies.strategy import TransferStrategy

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 
-from tlx.config.folder import CONFIG_DIR
+from tlx.config.place import CONFIG_DIR
 from tlx.processes.interruption import Interrupted
 from tlx.record.record import read_record
 from tlx.sweeps.study import Planned

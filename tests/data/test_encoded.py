@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tlx.cache.contents import digest_of
-from tlx.cache.folder import clear, entries, making, prepared_folder
+from tlx.cache.stores import clear, entries, making, prepared_folder
 from tlx.data import encoded
 from tlx.data.encoded import DTYPES, Encoded, Unfit, write
 
@@ -116,7 +116,7 @@ def test_a_reader_goes_on_after_its_store_was_removed(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
-from tlx.cache.folder import making
+from tlx.cache.stores import making
 from tlx.data import encoded
 encoded.BATCH = 8
 root = Path(sys.argv[1])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from tlx.cache.folder import clear, entries, prepared_folder
+from tlx.cache.stores import clear, entries, prepared_folder
 from tlx.data import prepared as module
 from tlx.data.audio import AudioPreprocessing
 from tlx.data.dataset import Data, DataSpec, Part, encode

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tlx.cache.folder import clear, entries
+from tlx.cache.stores import clear, entries
 from tlx.measures import source
 
 

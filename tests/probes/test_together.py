@@ -39,7 +39,7 @@ def history(run: Planned) -> str:
 
 
 def together(runs: list[Planned]) -> None:
-    from tlx.sweeps.together import run_together
+    from tlx.sweeps.at_once import run_together
 
     run_together([(run.config, run.folder) for run in runs], [[] for _ in runs])
 
@@ -120,7 +120,7 @@ def test_what_was_shared_is_shared_out(tlx) -> None:
 
 
 def test_a_signal_ends_all_that_are_not_over(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.sweeps.together as training
+    import tlx.sweeps.at_once as training
 
     runs = planned(tlx, "adhoc", [0, 1, 2])
     finish, done = training.finish, []
@@ -146,7 +146,7 @@ def test_a_signal_ends_all_that_are_not_over(tlx, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_over_stays_so_when_a_signal_comes(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.sweeps.together as training
+    import tlx.sweeps.at_once as training
 
     runs = planned(tlx, "adhoc", [0, 1], "cache=off")  # no probes: one after the other
     begin = training.begin
@@ -163,7 +163,7 @@ def test_what_is_over_stays_so_when_a_signal_comes(tlx, monkeypatch: pytest.Monk
 
 
 def test_a_failure_while_one_is_prepared_is_its_own(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.sweeps.together as training
+    import tlx.sweeps.at_once as training
 
     begin = training.begin
 
@@ -211,7 +211,7 @@ def test_a_profile_says_where_the_time_went(tlx) -> None:
 
 
 def test_seeds_hold_one_copy_of_what_is_frozen(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tlx.sweeps.together as training
+    import tlx.sweeps.at_once as training
 
     seen: list[Any] = []
     fit_heads = training.fit_heads

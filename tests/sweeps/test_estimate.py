@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tlx.record.record import write_record
-from tlx.sweeps import estimate, progress
+from tlx.sweeps import bars as progress
+from tlx.sweeps import estimate
+from tlx.sweeps.bars import StudyProgress
 from tlx.sweeps.estimate import Estimate, Times
-from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
 
 SECONDS = {"probe": 1.0, "full": 60.0}

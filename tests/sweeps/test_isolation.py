@@ -82,7 +82,7 @@ def test_the_reason_of_a_death_without_a_word() -> None:
 
 def test_a_dead_process_is_buried_once(tlx) -> None:
     """Its record says running; afterwards it says what happened, and a record that ended by itself is left alone."""
-    from tlx.sweeps.folder import bury
+    from tlx.sweeps.attempts import bury
 
     tlx.record("strategy=scratch")
     file = next(tlx.runs.glob("adhoc/*/record.json"))

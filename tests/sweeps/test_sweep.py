@@ -31,7 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
             run(config, folder)
 
     monkeypatch.setattr(training, "run", run)
-    monkeypatch.setattr("tlx.sweeps.together.run_together", run_together)
+    monkeypatch.setattr("tlx.sweeps.at_once.run_together", run_together)
     return configs
 
 

@@ -16,7 +16,7 @@ _CHECKED: dict[Path, tuple] = {}  # what this process has read and found whole: 
 _NOTED: list[str] = []
 
 
-class Damaged(Exception):
+class DamagedStore(Exception):
     """A store is not as it was written; the message says where."""
 
 
@@ -48,7 +48,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no store.
-        Damaged: the description is not as it was written.
+        DamagedStore: the description is not as it was written.
     """
     try:
         meta = json.loads((folder / META).read_bytes())
@@ -57,7 +57,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             return meta
     except (ValueError, KeyError, TypeError):
         pass
-    raise Damaged(META)
+    raise DamagedStore(META)
 
 
 def check(folder: Path, meta: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def check(folder: Path, meta: dict[str, Any]) -> None:
 
     Raises:
         FileNotFoundError: the store was removed meanwhile.
-        Damaged: a block is not as it was written.
+        DamagedStore: a block is not as it was written.
         Unchecked: nobody knows.
     """
     known = meta.get("checksums")
@@ -73,7 +73,7 @@ def check(folder: Path, meta: dict[str, Any]) -> None:
         raise Unchecked
     missing = [name for name in known if not (folder / name).is_file()]
     if missing and (folder / META).is_file():
-        raise Damaged(f"{missing[0]}: it is gone")
+        raise DamagedStore(f"{missing[0]}: it is gone")
     state = (meta["checksum"], *(_state(folder / name) for name in known))
     if _CHECKED.get(folder) == state:
         return
@@ -82,7 +82,7 @@ def check(folder: Path, meta: dict[str, Any]) -> None:
         wrong = [n for n, (a, b) in enumerate(zip(found, blocks, strict=False)) if a != b]
         if wrong or len(found) != len(blocks):
             where = f"block {wrong[0] + 1} of {len(blocks)}" if wrong else "its size"
-            raise Damaged(f"{name}: {where}")
+            raise DamagedStore(f"{name}: {where}")
     _CHECKED[folder] = state
 
 
@@ -91,7 +91,7 @@ def _state(file: Path) -> tuple[int, ...]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def note(what: Path | str, error: Damaged) -> None:
+def note(what: Path | str, error: DamagedStore) -> None:
     """Say that something kept was damaged and is made again: to whoever looks on, and in the record of the run."""
     text = f"{what} was damaged ({error}): it was removed and is made again."
     _NOTED.append(text)

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.cache.blocks import BLOCK, encode_in_blocks
 from tlx.cache.boundary import Boundary, Shape, captured, find_boundary, play_back
-from tlx.cache.folder import GB, features_folder, limit_of, make_room, making, remove_drafts
 from tlx.cache.key import prefix_key
 from tlx.cache.store import Store, Writer
+from tlx.cache.stores import GB, features_folder, limit_of, make_room, making, remove_drafts
 from tlx.errors import out_of_space
 from tlx.network.modes import in_eval_mode
 from tlx.plan import ParameterPlan
@@ -30,7 +30,7 @@ WORTH = {"cpu": 30.0, "cuda": 3000.0}
 TOLERANCE = {"on": 1e-5, "bf16": 5e-2}  # of the largest logit
 
 
-class Examples(Protocol):
+class EncodedPart(Protocol):
     """What is asked of a run's encoded examples, `tlx.data.loaders.Examples`."""
 
     @property
@@ -71,7 +71,7 @@ class FrozenWork:
         self,
         module: L.LightningModule,
         plan: ParameterPlan,
-        parts: dict[str, Examples],
+        parts: dict[str, EncodedPart],
         root: Path,
         mode: str,
         limit: int,
@@ -89,7 +89,7 @@ class FrozenWork:
         self._boundaries: dict[int, Boundary] | None = None
         self._hashes: dict[str, str] = {}  # of each frozen layer group, which does not change
         self._stores: dict[tuple[str, int], Store | None] = {}
-        self._whole: dict[Path, Tensor] = {}  # what `entering` has read of each store
+        self._whole: dict[Path, Tensor] = {}  # what `at_entry` has read of each store
 
     def share(self, other: "FrozenWork") -> None:
         """Know what `other` knows, whose frozen tensors are the same, and hold in memory once what both read."""
@@ -116,7 +116,7 @@ class FrozenWork:
         self.hits += len(batch["index"])
         return self._played(batch, store, boundary, store.about["padding"] == "left")
 
-    def entering(self, part: str, entry: str) -> Tensor | None:
+    def at_entry(self, part: str, entry: str) -> Tensor | None:
         """(n, …): what enters the module `entry` for every example of `part`, where nothing else is kept; else None."""
         store, boundary = self._store(part)
         if store is None or boundary is None or store.about["padding"] is None or boundary.entry != entry:
@@ -225,7 +225,7 @@ class FrozenWork:
                 self.seconds_alone += store.about["seconds"]
                 self.difference = max(self.difference, store.about["difference"])
 
-    def _encode(self, data: Examples, boundaries: Sequence[Boundary], keys: dict[int, str], part: str) -> None:
+    def _encode(self, data: EncodedPart, boundaries: Sequence[Boundary], keys: dict[int, str], part: str) -> None:
         """One pass over the examples, to the deepest of the boundaries that can be played back."""
         began = time.perf_counter()
         about = {"part": part, "examples": len(data), "mode": self.mode, "seconds": 0.0}
@@ -255,7 +255,7 @@ class FrozenWork:
 
     def _write(
         self,
-        data: Examples,
+        data: EncodedPart,
         boundaries: Sequence[Boundary],
         writers: dict[int, Writer],
         chosen: Sequence[int] | None = None,
@@ -275,7 +275,7 @@ class FrozenWork:
 
         encode_in_blocks(lengths, encode)
 
-    def _try(self, data: Examples, boundary: Boundary, writer: Writer) -> tuple[int, dict[str, Any]]:
+    def _try(self, data: EncodedPart, boundary: Boundary, writer: Writer) -> tuple[int, dict[str, Any]]:
         """The bytes that all examples need, and on which side shorter ones are padded to play them back.
 
         Some examples, from the shortest to the longest, are encoded and played back as one batch. `difference` is the
@@ -302,7 +302,7 @@ class FrozenWork:
     def _key(self, depth: int, *further: object) -> str:
         return prefix_key(self.module, self.plan, depth, self._hashes, self.mode, ("one shape", BLOCK), *further)
 
-    def _batch(self, data: Examples, examples: Sequence[Any]) -> dict[str, Tensor]:
+    def _batch(self, data: EncodedPart, examples: Sequence[Any]) -> dict[str, Tensor]:
         batch = data.collate([(example, 0, row) for row, example in enumerate(examples)])
         return {name: value.to(self.module.device) for name, value in batch.items()}
 

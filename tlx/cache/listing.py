@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from tlx.cache.checksums import META
-from tlx.cache.folder import PREPARED, SCORES, Entry, clear, damage, entries, remove
+from tlx.cache.stores import PREPARED, SCORES, Entry, clear, damage, entries, remove
 
 
 def table(cache: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.cache.checksums import META
-from tlx.cache.folder import (
+from tlx.cache.stores import (
     describe,
     make_room,
     making,

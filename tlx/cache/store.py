@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tlx.cache.boundary import Shape
 from tlx.cache.checksums import META
-from tlx.cache.folder import describe, new_draft, put_in_place, verified
+from tlx.cache.stores import describe, new_draft, put_in_place, verified
 
 _VALUES, _INDEX = "values.bin", "index.npz"
 _HALF = torch.bfloat16

@@ -31,10 +31,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from packaging.version import Version
 
-from tlx.config.folder import CONFIG_DIR
 from tlx.config.limits import check_size, too_deep
 from tlx.config.messages import GROUPS, missing, not_composed
 from tlx.config.names import hold_targets
+from tlx.config.place import CONFIG_DIR
 from tlx.config.shapes import Shape, split
 from tlx.config.sources import LimitedSource, RememberedSource, forget
 from tlx.config.values import check_values

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tlx.config.folder import CONFIG_DIR
+from tlx.config.place import CONFIG_DIR
 from tlx.errors import UserError, unknown
 from tlx.tasks.metrics import check_metrics
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tlx.cache.checksums import META
 from tlx.cache.contents import digest_of
-from tlx.cache.folder import describe, new_draft, put_in_place, verified
+from tlx.cache.stores import describe, new_draft, put_in_place, verified
 
 FILE = "examples.arrow"
 OURS = ("values", "shape", "length", "digest", "cut")  # columns that no dict's key may be called
@@ -140,7 +140,7 @@ def size_of(example: Any) -> int:
 
 
 def write(root: Path, key: str, examples: Iterable[tuple[Any, int, int]], about: dict[str, Any]) -> Path:
-    """Write the store `key` in the folder `root`, within `tlx.cache.folder.making`; returns its folder.
+    """Write the store `key` in the folder `root`, within `tlx.cache.stores.making`; returns its folder.
 
     examples: (example, length, cut) each; the example None where it could not be decoded. `about` gets the `seconds`
     that they took.

@@ -7,7 +7,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from tlx.cache.checksums import Damaged, note
+from tlx.cache.checksums import DamagedStore, note
 from tlx.config.names import resolve
 from tlx.config.own_code import code_hash
 from tlx.record import hashes
@@ -26,7 +26,7 @@ def make_bundled(make: str, cache: Path) -> Path:
     content = Path(source.origin).read_bytes() + (code_hash([make]) or "").encode()
     folder = cache / "datasets" / f"{make.split('.')[-2]}-{hashlib.sha256(content).hexdigest()[:10]}"
     if folder.is_dir() and (wrong := _damaged(folder, cache)):
-        note(folder, Damaged(wrong))
+        note(folder, DamagedStore(wrong))
         shutil.rmtree(folder)
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tlx.cache.contents import feed
-from tlx.cache.folder import limit_of, make_room, making, prepared_folder, remove, remove_drafts
+from tlx.cache.stores import limit_of, make_room, making, prepared_folder, remove, remove_drafts
 from tlx.config.own_code import code_hash
 from tlx.data.cuts import UNKNOWN, encode_one
 from tlx.data.dataset import Data, Part, encode, one_thread

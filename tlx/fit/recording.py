@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.errors import Killed, full_disk, out_of_space
 from tlx.record.atomic import atomic
-from tlx.record.predictions import predictions_summary
+from tlx.record.predictions_summary import predictions_summary
 from tlx.record.record import FULL, KILLED, left_unfinished, read_record, write_record
 from tlx.record.remarks import remarks
 from tlx.record.versions import versions

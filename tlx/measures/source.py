@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tlx.cache.contents import digest_of
-from tlx.cache.folder import limit_of
 from tlx.cache.key import prefix_key, source_of
 from tlx.cache.scores import kept_scores
+from tlx.cache.stores import limit_of
 from tlx.callbacks.forgetting import ForgettingMeter
 from tlx.config.instantiate import data_set
 from tlx.data.dataset import Dataset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tlx.results.cells import Cell, look
 from tlx.results.gains import LEVEL, Gain
 from tlx.results.statistics import mean_std
-from tlx.results.statistics.best import candidates, told_from_best
+from tlx.results.statistics.against_best import candidates, told_from_best
 from tlx.results.statistics.paired import paired_gain
 from tlx.results.statistics.verdict import HELPS, HURTS, UNJUDGED, verdict
 from tlx.results.survivors import failed_seeds
@@ -25,8 +25,8 @@ def against_best(
     """By the cell's id: "best" for the best mean of each model, data set and size; for the others "worse" where another
     row is better than it for sure, else "not distinguishable".
 
-    That is decided by multiple comparisons with the best (`tlx.results.statistics.best`): paired by seeds, with one
-    error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds shows
+    That is decided by multiple comparisons with the best (`tlx.results.statistics.against_best`): paired by seeds, with
+    one error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds shows
     nothing of one that has none in these. Cells that are alone, or share no seed or not the split with the best mean,
     have no entry; nor do those whose seeds are all the same amount below it, so that nothing can be tested.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.results.best import BEST, GROUP, UNDECIDED
 from tlx.results.cells import CHOICES, Cell, look
-from tlx.results.controls import CONTROLS
+from tlx.results.control_names import CONTROLS
 from tlx.results.naming import amount, comparable, setting
 from tlx.results.predictions import Drawn
 from tlx.results.selection import SELECTIONS

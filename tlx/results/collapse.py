@@ -9,7 +9,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from tlx.record.predictions import predictions_summary
+from tlx.record.predictions_summary import predictions_summary
 from tlx.results.collect import Run
 from tlx.results.statistics.outliers import chance_score
 

@@ -14,7 +14,7 @@ from tlx.results.collect import Run
 from tlx.results.compared import Compared, Pair, row
 from tlx.results.comparison_text import text
 from tlx.results.gains import Gain, gains
-from tlx.results.metrics import direction_of, metric_names, words
+from tlx.results.metric_names import direction_of, metric_names, words
 from tlx.results.naming import natural
 from tlx.results.overall import over_datasets
 from tlx.results.predictions import over_examples

@@ -9,7 +9,7 @@ from tlx.results.gains import LEVEL
 from tlx.results.naming import amount, setting
 from tlx.results.overall import Overall
 from tlx.results.statistics.exact import smallest_p
-from tlx.results.statistics.overall import SEEDS
+from tlx.results.statistics.over_datasets import SEEDS
 from tlx.results.statistics.power import Power
 
 FORMATS = ("md", "csv", "json")

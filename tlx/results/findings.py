@@ -8,7 +8,7 @@ from typing import Any
 
 from tlx.results.cells import CHOICES, Cell, cells, look
 from tlx.results.collect import Run
-from tlx.results.metrics import direction_of
+from tlx.results.metric_names import direction_of
 from tlx.results.naming import comparable, setting
 from tlx.results.table import Table, build_table, words
 from tlx.results.tuning import tuned_cells

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlx.results.cells import Cell
-from tlx.results.statistics.overall import improvement_interval, mean_interval
+from tlx.results.statistics.over_datasets import improvement_interval, mean_interval
 from tlx.results.statistics.several import interquartile_mean, performance_profile, probability_of_improvement
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlx.config.folder import CONFIG_DIR
+from tlx.config.place import CONFIG_DIR
 from tlx.errors import UserError, one_line
 from tlx.results.collect import Run
 from tlx.results.naming import lookup

@@ -10,7 +10,7 @@ from tlx.errors import UserError
 from tlx.results.baseline import OWN
 from tlx.results.cells import CHOICES, Cell, cells, distinguishing, look, seed_names
 from tlx.results.collect import Run
-from tlx.results.metrics import direction_of, metric_names
+from tlx.results.metric_names import direction_of, metric_names
 from tlx.results.naming import under
 from tlx.results.statistics.crossing import Crossing, crossing
 from tlx.results.survivors import failed_seeds

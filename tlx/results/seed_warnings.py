@@ -7,7 +7,7 @@ from typing import Any
 from tlx.results.baseline import Partners
 from tlx.results.cells import SHOWN, Cell, named
 from tlx.results.collapse import known_predictions
-from tlx.results.metrics import direction_of
+from tlx.results.metric_names import direction_of
 from tlx.results.naming import lookup
 from tlx.results.survivors import failed_seeds
 

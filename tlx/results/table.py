@@ -12,7 +12,7 @@ from tlx.results.best import against_best
 from tlx.results.cells import CHOICES, Cell, cells, check_key, distinguishing, seed_names
 from tlx.results.collect import Run
 from tlx.results.gains import LEVEL, Gain, gains
-from tlx.results.metrics import direction_of, metric_names, words
+from tlx.results.metric_names import direction_of, metric_names, words
 from tlx.results.naming import place
 from tlx.results.pivot import Pivot, span
 from tlx.results.predictions import over_examples

@@ -15,9 +15,9 @@ from tlx.record.jsonfile import Damaged
 from tlx.record.masking import mask_file
 from tlx.record.record import KILLED, effort, headline, read_record
 from tlx.record.running import Busy, locked, log_tail
-from tlx.sweeps.folder import bury
+from tlx.sweeps.attempts import bury
+from tlx.sweeps.bars import StudyProgress
 from tlx.sweeps.jobs import Job, as_jobs
-from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned
 from tlx.sweeps.worker import BUSY, NOT_BEGUN
 

@@ -3,7 +3,7 @@
 import lightning as L
 
 from tlx.callbacks.progress import Listener
-from tlx.sweeps.progress import StudyProgress
+from tlx.sweeps.bars import StudyProgress
 from tlx.sweeps.study import Planned
 
 

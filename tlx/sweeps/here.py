@@ -4,8 +4,8 @@ import time
 
 from tlx.record.record import headline, read_record
 from tlx.record.running import Busy
+from tlx.sweeps.bars import StudyProgress
 from tlx.sweeps.engine import LOOK_AGAIN
-from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned, unfinished
 from tlx.sweeps.worker import do
 

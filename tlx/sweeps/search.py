@@ -16,7 +16,7 @@ from tlx.errors import UserError, unknown
 from tlx.record.record import read_record
 from tlx.results.layout import spread
 from tlx.results.statistics import mean_std
-from tlx.sweeps.best import write_best
+from tlx.sweeps.best_yaml import write_best
 from tlx.sweeps.engine import Rules, reason
 from tlx.sweeps.found import Found
 from tlx.sweeps.launchers import own_launcher

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlx.config.composer import Composer
+from tlx.sweeps.bars import StudyProgress
 from tlx.sweeps.engine import Backend, Rules, carry_out, reason, settle
 from tlx.sweeps.estimate import Estimate
 from tlx.sweeps.jobs import as_jobs
 from tlx.sweeps.launchers import make_backend
-from tlx.sweeps.progress import StudyProgress
 from tlx.sweeps.study import Planned, unfinished
 from tlx.sweeps.worker import NO_WORD, do
 

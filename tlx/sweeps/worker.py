@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tlx.processes.interruption import SIGNALS
 from tlx.record.record import effort, read_record
 from tlx.record.running import Busy, locked
-from tlx.sweeps.folder import make_ready
+from tlx.sweeps.attempts import make_ready
 from tlx.sweeps.halving import can_halve, halve, halved_before
 from tlx.sweeps.jobs import Job
 from tlx.sweeps.leases import lease
@@ -114,7 +114,7 @@ def do_job(job: Job) -> None:
     import torch
 
     from tlx.callbacks.progress import ProgressFile
-    from tlx.sweeps.together import run_together
+    from tlx.sweeps.at_once import run_together
 
     if len(job.runs) == 1:
         do(job.runs[0])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from tlx.results.statistics.overall import improvement_interval, mean_interval
+from tlx.results.statistics.over_datasets import improvement_interval, mean_interval
 from tlx.results.statistics.resampling import percentile_interval, seed_interval
 from tlx.results.statistics.several import interquartile_mean, performance_profile, probability_of_improvement
 

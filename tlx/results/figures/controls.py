@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tlx.results.baseline import baselines
 from tlx.results.cells import Cell, seed_names
 from tlx.results.cells import named as cell_names
-from tlx.results.controls import CONTROLS
+from tlx.results.control_names import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings, named
 from tlx.results.gains import LEVEL, gains

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlx.results.figures.figure import Absent, Figure, NotAsked, Picture, Row
 from tlx.results.findings import Findings
-from tlx.results.statistics.overall import SEEDS, improvement_interval, mean_interval
+from tlx.results.statistics.over_datasets import SEEDS, improvement_interval, mean_interval
 from tlx.results.statistics.several import interquartile_mean, performance_profile, probability_of_improvement
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.results.controls import CONTROLS
+from tlx.results.control_names import CONTROLS
 from tlx.results.figures.figure import Absent, Figure, Picture, Row
 from tlx.results.findings import Findings, named
 from tlx.results.sample_efficiency import sample_efficiency

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tlx.results.controls import CONTROLS
+from tlx.results.control_names import CONTROLS
 from tlx.results.findings import Findings, named
 from tlx.results.layout import gain
 from tlx.results.naming import written

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tlx.cache.checksums import META, Damaged, Unchecked, check, note, of_file, read_description, sealed
+from tlx.cache.checksums import META, DamagedStore, Unchecked, check, note, of_file, read_description, sealed
 from tlx.record.atomic import atomic
 
 GB = 10**9
@@ -71,7 +71,7 @@ def entries(cache: Path) -> list[Entry]:
             about, used = read_description(meta.parent), meta.stat().st_mtime
         except FileNotFoundError:  # somebody else removed it meanwhile
             continue
-        except Damaged:
+        except DamagedStore:
             found.append(Entry(meta.parent, _size(meta.parent), 0.0, {}, damaged=True))
             continue
         found.append(Entry(meta.parent, int(about["bytes"]), used, about["about"]))
@@ -95,7 +95,7 @@ def verified(folder: Path) -> dict[str, Any] | None:
         check(folder, meta)
     except (FileNotFoundError, Unchecked):
         return None
-    except Damaged as error:
+    except DamagedStore as error:
         note(folder, error)
         remove(folder)
         return None
@@ -112,7 +112,7 @@ def damage(cache: Path) -> tuple[list[tuple[Path, str]], int, int]:
             check(entry.folder, read_description(entry.folder))
         except FileNotFoundError:  # somebody removed it meanwhile
             continue
-        except Damaged as error:
+        except DamagedStore as error:
             found.append((entry.folder, str(error)))
         except Unchecked:
             unknown += 1

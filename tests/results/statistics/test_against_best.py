@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from tlx.results.statistics.best import Candidate, candidates, told_from_best
+from tlx.results.statistics.against_best import Candidate, candidates, told_from_best
 
 matrices = arrays(float, st.tuples(st.integers(2, 6), st.integers(2, 5)), elements=st.floats(0, 1))
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tlx.config.composer import composer
-from tlx.sweeps.best import experiment
+from tlx.sweeps.best_yaml import experiment
 
 
 @pytest.mark.parametrize(
