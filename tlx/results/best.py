@@ -26,8 +26,8 @@ def against_best(
     row is better than it for sure, else "not distinguishable".
 
     That is decided by multiple comparisons with the best (`tlx.results.statistics.against_best`): paired by seeds, with
-    one error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds shows
-    nothing of one that has none in these. Cells that are alone, or share no seed or not the split with the best mean,
+    one error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds
+    shows nothing of one that has none in these. Cells that are alone, or share no seed or not the split with the best mean,
     have no entry; nor do those whose seeds are all the same amount below it, so that nothing can be tested.
 
     Args:
