@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from tlx.errors import UserError
+from tlx.private import children_of
 
 HEAD = "head"
 Layers = Sequence[tuple[str, str] | list[str]]
@@ -186,7 +187,7 @@ def _numbers(name: str, every: dict[str, nn.Module], number_of: dict[int, int]) 
         return found
     parent, _, own = name.rpartition(".")
     if isinstance(every[parent], nn.Sequential):
-        children = list(every[parent]._modules)  # named_children() passes over what occurs twice
+        children = children_of(every[parent])
         place = children.index(own)
         for side in (reversed(children[:place]), children[place + 1 :]):
             near = ({number_of[id(p)] for p in every[parent].get_submodule(child).parameters()} for child in side)

@@ -17,6 +17,7 @@ from tlx.layer_groups import HEAD
 from tlx.models.backbone import Backbone
 from tlx.network.modes import in_eval_mode
 from tlx.plan import ParameterPlan
+from tlx.private import note_rates
 from tlx.processes.distributed import broadcast_buffers
 from tlx.tasks.classification import Classification, ClassificationMeter
 
@@ -108,7 +109,7 @@ class TransferModule(L.LightningModule):
         rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
         for group, base, factor in rates:
             group["lr"] = base * factor(scheduler.last_epoch)
-        scheduler._last_lr = [group["lr"] for group in scheduler.optimizer.param_groups]
+        note_rates(scheduler)
 
     def configure_gradient_clipping(
         self,

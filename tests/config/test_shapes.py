@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlx.config.composer import Composed, Composer, composer, shapes
+from tlx.config import shapes
+from tlx.config.composer import Composed, Composer, composer
 from tlx.config.place import CONFIG_DIR
 from tlx.errors import UserError
 

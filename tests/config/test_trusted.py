@@ -44,7 +44,7 @@ from tlx.errors import UserError
         "torchvision.models._utils.handle_legacy_interface",
         "torchaudio.models.wav2vec2.utils.import_huggingface_model",
         "tlx.data.fingerprint.fingerprint",  # writes to a file of one's choice
-        "tlx.data.fingerprint._write_cache",
+        "tlx.record.hashes._write_cache",
         "tlx.data.made.make_bundled",
         "tlx.data.made.shutil",  # a module that one of ours has imported
         "tlx.data.made.resolve",  # and a function

@@ -17,6 +17,7 @@ from tlx.fit.checkpoints import BEST, BestWeights
 from tlx.fit.compact import CompactTable, compact_table
 from tlx.fit.evaluation import evaluate
 from tlx.fit.seeding import RandomState, seed_everything
+from tlx.fit.selected import load_selected
 from tlx.models.text import TextBackbone
 from tlx.module import TransferModule
 from tlx.objectives.l2_sp import L2SP
@@ -25,7 +26,6 @@ from tlx.strategies.freezing import FrozenBackbone, Gradual
 from tlx.strategies.lora import LoRA
 from tlx.strategies.strategy import TransferStrategy
 from tlx.tasks.classification import Classification
-from tlx.train import load_selected
 
 TEXTS = [f"{word} number {i} of a short text" for i, word in enumerate(["good", "bad", "fine", "poor"] * 4)]
 LABELS = np.array([0, 1] * 8)

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
 from tlx.layer_groups import LayerGroup
+from tlx.private import TreeSpec, tree_flatten, tree_unflatten
 
 Shape = tuple[int, ...]
 Forward = Callable[[dict[str, Tensor]], Any]

@@ -9,9 +9,9 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from tlx.errors import UserError
+from tlx.private import Convolution, TransposedConvolution
 
 # Parameters with a matrix that multiplies inputs.
 NAMES = ("weight", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -56,9 +56,9 @@ def matrices(layer: nn.Module) -> dict[str, tuple[int, int]]:
     own = dict(layer.named_parameters(recurse=False))
     conv1d = getattr(sys.modules.get("transformers.pytorch_utils"), "Conv1D", ())
     inputs, groups = 1, 1
-    if isinstance(layer, (_ConvTransposeNd, conv1d)):
+    if isinstance(layer, (TransposedConvolution, conv1d)):
         inputs = 0
-    elif isinstance(layer, _ConvNd):
+    elif isinstance(layer, Convolution):
         groups = layer.groups
     elif not isinstance(layer, (nn.Linear, nn.MultiheadAttention)):
         return {}

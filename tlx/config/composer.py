@@ -12,12 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -39,6 +33,7 @@ from tlx.config.shapes import Shape, split
 from tlx.config.sources import LimitedSource, RememberedSource, forget
 from tlx.config.values import check_values
 from tlx.errors import RunFailed, UserError, one_line
+from tlx.private import BasicSweeper, Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl, Hydra, SourcesRegistry
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
@@ -14,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlx.errors import UserError, nearest, one_line, unknown
+from tlx.private import ConfigLoaderImpl, has_content, node_of
 
 # Parts that a user may leave null and that are still choices.
 GROUPS = ("model", "strategy", "dataset", "optimizer", "scheduler", "trainer", "logger", "experiment")
@@ -107,11 +107,11 @@ def _keys(config: Any, prefix: str = "") -> list[str]:
         if (prefix == "" and key == "hydra") or str(key).startswith("_"):
             continue
         keys.append(prefix + str(key))
-        node = config._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+        node = node_of(config, key)
+        if isinstance(node, DictConfig) and has_content(node):
             keys += _keys(node, f"{prefix}{key}.")
-        elif isinstance(node, ListConfig) and not node._is_none() and not node._is_missing():
-            parts = [(place, node._get_node(place)) for place in range(len(node))]
+        elif isinstance(node, ListConfig) and has_content(node):
+            parts = [(place, node_of(node, place)) for place in range(len(node))]
             keys += [
                 k
                 for place, part in parts

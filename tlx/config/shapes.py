@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from tlx.private import set_values
 
 KEY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")  # through dictionaries alone, no place in a list
 REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")  # to a key from the top
@@ -80,7 +81,7 @@ class Shape:
         Raises:
             HydraException, OmegaConfBaseException: one that cannot be set or resolved.
         """
-        ConfigLoaderImpl._apply_overrides_to_config(list(values), self.config)
+        set_values(list(values), self.config)
         plain, own = dict(self.base), set()
         for place in self.places:
             node = plain

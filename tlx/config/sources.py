@@ -3,10 +3,10 @@
 import copy
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult
 
 from tlx.config.limits import check_yaml
+from tlx.private import FileConfigSource, file_name
 
 # Yamls that were read, by place, size and times: to copy one takes a fifth of the time that it takes to read it.
 _READ: dict[tuple[str, int, int, int], ConfigResult] = {}
@@ -25,7 +25,7 @@ class RememberedSource(FileConfigSource):
         return "remembered"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        file = Path(self.path) / self._normalize_file_name(config_path)
+        file = Path(self.path) / file_name(self, config_path)
         if not file.exists():
             return super().load_config(config_path)  # which says so
         state = file.stat()

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tlx.fit.loggers import MetricsFile
 from tlx.fit.time_profile import TimeProfile
+from tlx.private import log_step_now
 from tlx.processes.distributed import total, world_size
 from tlx.processes.interruption import Interruption
 from tlx.record.atomic import atomic
@@ -130,7 +131,7 @@ class ResumePoint(L.Callback):
         # Not after an epoch's last batch: Lightning would resume in the next epoch, and never validate this one.
         if not trainer.is_last_batch and self._is_time(trainer):
             # This batch's row in the metrics belongs to the checkpoint; Lightning writes it after this hook.
-            trainer._logger_connector.update_train_step_metrics()
+            log_step_now(trainer)
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

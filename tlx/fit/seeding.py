@@ -6,9 +6,9 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.utilities.data import _set_sampler_epoch
 from torch import Tensor
 
+from tlx.private import begin_pass_again, is_accumulating
 from tlx.processes.distributed import from_checkpoint, in_checkpoint, in_shares, own_share
 from tlx.streams import Purpose, seed_of
 
@@ -91,7 +91,7 @@ class RandomState(L.Callback):
         self._restored = from_checkpoint(state_dict)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.fit_loop._should_accumulate():
+        if is_accumulating(trainer):
             gradients = {n: p.grad for n, p in pl_module.named_parameters() if p.grad is not None}
             if trainer.world_size > 1:  # each process has its own until the optimiser steps, or its share
                 gradients = in_checkpoint({n: own_share(g).cpu() for n, g in gradients.items()})
@@ -104,17 +104,12 @@ class RandomState(L.Callback):
         # The latest hook before the first batch: everything that draws during set-up has drawn.
         if self._restored is None:
             return
-        loop = trainer.fit_loop
-        assert loop._combined_loader is not None and loop._data_fetcher is not None
-        if loop.restarting:  # in mid-epoch: the pass had begun before the state was saved
-            loop._load_combined_loader_states()
-            iter(loop._data_fetcher)
+        if trainer.fit_loop.restarting:  # in mid-epoch: the pass had begun before the state was saved
+            begin_pass_again(trainer, in_mid_epoch=True)
             restore_random_state(self._restored)
         else:  # the pass begins after it
             restore_random_state(self._restored)
-            for loader in loop._combined_loader.flattened:
-                _set_sampler_epoch(loader, trainer.current_epoch)
-            iter(loop._data_fetcher)
+            begin_pass_again(trainer, in_mid_epoch=False)
         for name, gradient in self._gradients.items():
             parameter = pl_module.get_parameter(name)
             parameter.grad = in_shares(gradient.to(parameter.device), parameter)

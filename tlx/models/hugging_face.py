@@ -16,6 +16,7 @@ from tlx.errors import UserError, one_line, unknown
 from tlx.models.backbone import folder_of
 from tlx.models.dropout import ATTENTION, with_cheap_dropout
 from tlx.models.weights import read_state_dict
+from tlx.private import has_sdpa
 
 hf_logging.disable_progress_bar()
 hf_logging.set_verbosity_error()
@@ -90,7 +91,7 @@ def hidden_size(config: PretrainedConfig) -> int:
 def _has_sdpa(config: PretrainedConfig) -> bool:
     """Whether the architecture's class says that its attention can be any that torch's fused one can stand for."""
     kinds = _classes(config)
-    return bool(kinds) and all(kind._supports_sdpa and kind._can_set_attn_implementation() for kind in kinds)
+    return bool(kinds) and all(map(has_sdpa, kinds))
 
 
 def _classes(config: PretrainedConfig) -> tuple[Any, ...]:

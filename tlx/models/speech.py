@@ -13,6 +13,7 @@ from tlx.models.backbone import Backbone, folder_of
 from tlx.models.hugging_face import build_config, build_network, hidden_size, read_pretrained
 from tlx.models.layers import anatomy
 from tlx.models.weights import read_json
+from tlx.private import frames_mask, frames_of
 
 
 class SpeechBackbone(Backbone):
@@ -81,7 +82,7 @@ class SpeechBackbone(Backbone):
             hidden = self.network(
                 values, attention_mask=mask if layer_norm else None, mask_time_indices=self._unmasked(values)
             ).last_hidden_state
-            frames = self.network._get_feature_vector_attention_mask(hidden.shape[1], mask)
+            frames = frames_mask(self.network, hidden.shape[1], mask)
         weights = frames.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
@@ -90,7 +91,7 @@ class SpeechBackbone(Backbone):
 
         None, too, for a network that never masks: it has no embedding to put in place of a frame.
         """
-        frames = int(self.network._get_feat_extract_output_lengths(values.shape[1]))
+        frames = frames_of(self.network, values.shape[1])
         if frames > self.network.config.mask_time_length or not hasattr(self.network, "masked_spec_embed"):
             return None
         return torch.zeros(len(values), frames, dtype=torch.bool, device=values.device)

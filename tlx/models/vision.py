@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import timm
 from timm.data import resolve_data_config
-from timm.models._manipulate import group_with_matcher
 from torch import Tensor
 
 from tlx.config.trusted import refuse_loading
@@ -14,6 +13,7 @@ from tlx.errors import UserError, unknown
 from tlx.layer_groups import LayerGroup, Layers, divide
 from tlx.models.backbone import Backbone, folder_of
 from tlx.models.weights import read_json
+from tlx.private import group_with_matcher
 
 # A name that no expression of timm matches, to find out which group that makes.
 _UNMATCHED = "\0"

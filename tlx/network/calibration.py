@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlx.errors import UserError
 from tlx.network.modes import in_eval_mode
+from tlx.private import BatchNorm
 from tlx.streams import stream
 
 BATCH = 256  # examples at once at most; the statistics are the mean over batches of nearly equal size
@@ -19,8 +19,8 @@ def statistics(module: nn.Module) -> list[str]:
     return [f"{name}.{own}" for name, part in _norms(module).items() for own, _ in part.named_buffers()]
 
 
-def _norms(module: nn.Module) -> dict[str, _BatchNorm]:
-    return {n: m for n, m in module.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats}
+def _norms(module: nn.Module) -> dict[str, BatchNorm]:
+    return {n: m for n, m in module.named_modules() if isinstance(m, BatchNorm) and m.track_running_stats}
 
 
 @torch.no_grad()

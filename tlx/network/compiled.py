@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tlx.errors import UserError, one_line
+from tlx.private import call_as_written, compile_counters
 
 BACKEND = "inductor"
 
@@ -24,16 +25,15 @@ def compiled(backbone: nn.Module, on: bool) -> Iterator[dict[str, Any]]:
     if not on:
         yield found
         return
-    from torch._dynamo.utils import counters
-
     forget_compiled()
+    counters = compile_counters()
     counters.clear()
     backbone.compile(backend=BACKEND)
     try:
         yield found
     finally:
         found |= {"graphs": counters["stats"]["unique_graphs"], "graph_breaks": dict(counters["graph_break"])}
-        backbone._compiled_call_impl = None
+        call_as_written(backbone)
         forget_compiled()
 
 
@@ -66,7 +66,7 @@ def check_compiled(config: dict[str, Any]) -> None:
             "network runs: say trainer.compile=false."
         )
     if options["accelerator"] == "cpu" or not torch.cuda.is_available():
-        from torch._inductor.cpp_builder import get_cpp_compiler
+        from tlx.private import get_cpp_compiler  # it takes a second to import
 
         try:
             get_cpp_compiler()

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import nn
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)  # BatchNorm and InstanceNorm
+from tlx.private import NormBase
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, NormBase)  # BatchNorm and InstanceNorm
 
 
 def spared_from_decay(module: nn.Module) -> frozenset[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tlx.errors import UserError
 from tlx.objectives.objective import Objective
+from tlx.private import divides_gradients_itself
 
 if TYPE_CHECKING:
     from tlx.module import TransferModule
@@ -170,7 +171,7 @@ class Penalty(Objective):
 def _gradient_scale(trainer: L.Trainer, optimizer: torch.optim.Optimizer) -> float:
     """What gradients are multiplied by at this moment: a fused optimiser of fp16 divides them in its step alone."""
     scaler = getattr(trainer.precision_plugin, "scaler", None)
-    fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+    fused = divides_gradients_itself(optimizer)
     return float(scaler.get_scale()) if scaler is not None and fused else 1.0
 
 

@@ -16,10 +16,10 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_map
 
 from tlx.errors import UserError
 from tlx.plan import ParameterPlan
+from tlx.private import is_view, tree_map
 from tlx.processes.distributed import Averaged, like, rank, whole, world_size
 
 
@@ -87,7 +87,7 @@ def _as_no_view(module: nn.Module, inputs: Any, output: Any) -> Any:
 
     wav2vec 2.0 masks the output of its projection so.
     """
-    return tree_map(lambda t: t.clone() if isinstance(t, Tensor) and t.requires_grad and t._is_view() else t, output)
+    return tree_map(lambda t: t.clone() if isinstance(t, Tensor) and t.requires_grad and is_view(t) else t, output)
 
 
 def is_sharded(config: dict[str, Any]) -> bool:

@@ -27,8 +27,8 @@ def against_best(
 
     That is decided by multiple comparisons with the best (`tlx.results.statistics.against_best`): paired by seeds, with
     one error rate of 5 % over all groups. Nothing is worse than the seeds that survived: a cell that has failed seeds
-    shows nothing of one that has none in these. Cells that are alone, or share no seed or not the split with the best mean,
-    have no entry; nor do those whose seeds are all the same amount below it, so that nothing can be tested.
+    shows nothing of one that has none in these. Cells that are alone, or share no seed or not the split with the best
+    mean, have no entry; nor do those whose seeds are all the same amount below it, so that nothing can be tested.
 
     Args:
         over_baseline: the table's gains by the cell's id. Two corrections in one table must not contradict each other:

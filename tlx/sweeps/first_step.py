@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlx.data.loaders import Examples
 from tlx.data.sampling import EpochBatchSampler
 from tlx.errors import UserError, one_line
 from tlx.module import TransferModule
 from tlx.plan import apply_phase
+from tlx.private import BatchNorm
 
 
 def check_optimizer(module: TransferModule) -> None:
@@ -52,7 +52,7 @@ def check_smallest_batch(config: dict[str, Any], module: TransferModule, train: 
     batch = train.collate([(train.examples[0], 0, 0)])
     for number, phase in enumerate(module.plan.phases):
         trained = (n for group in module.plan.groups if group.name in phase.trainable for n in group.modules)
-        norms = [name for name in trained if isinstance(modules[name], _BatchNorm)]
+        norms = [name for name in trained if isinstance(modules[name], BatchNorm)]
         if not norms:
             continue
         apply_phase(module.train(), module.plan, number)

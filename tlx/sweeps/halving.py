@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
+from tlx.private import BatchNorm
 from tlx.record.record import left_unfinished
 
 if TYPE_CHECKING:
@@ -34,12 +35,11 @@ def check_halving(config: dict[str, Any], module: "TransferModule") -> None:
     Raises:
         UserError: batch normalisation is trained, whose statistics are of a batch, or several devices share batches.
     """
-    from torch.nn.modules.batchnorm import _BatchNorm
 
     if config["trainer"]["on_out_of_memory"] != "halve":
         return
     trained = {n for g in module.plan.groups if g.name in module.plan.ever_trainable for n in g.modules}
-    norms = [n for n, m in module.named_modules() if n in trained and isinstance(m, _BatchNorm)]
+    norms = [n for n, m in module.named_modules() if n in trained and isinstance(m, BatchNorm)]
     if norms:
         raise UserError(
             f"trainer.on_out_of_memory=halve changes what batch normalisation computes, and this run trains {norms[0]} "

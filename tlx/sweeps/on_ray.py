@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import RunFailed, UserError
+from tlx.private import ray_services
 from tlx.record.masking import masked
 from tlx.sweeps.control import Control, NotShared
 from tlx.sweeps.jobs import Job
@@ -212,8 +213,7 @@ def connect(address: str | None) -> bool:
 @contextmanager
 def _loopback_stays() -> Iterator[None]:
     """Keep Ray from replacing 127.0.0.1 by this machine's address, at which its servers are open to the network."""
-    from ray._private import services
-
+    services = ray_services()
     before = getattr(services, "resolve_ip_for_localhost", None)
     if before is None:
         yield

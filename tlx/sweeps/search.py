@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from tlx.config.composer import Composer
 from tlx.errors import UserError, unknown
+from tlx.private import trial_id
 from tlx.record.record import read_record
 from tlx.results.layout import spread
 from tlx.results.statistics import mean_std
@@ -157,7 +158,7 @@ class Search:
         new = range(len(trials), min(len(trials) + self.options.batch, self.total))
         for number in [t.number for t in running] or new:
             self.study.sampler = make_sampler(self.options, self.space.parameters, number)
-            trial = optuna.Trial(self.study, trials[number]._trial_id) if running else self.study.ask()
+            trial = optuna.Trial(self.study, trial_id(trials[number])) if running else self.study.ask()
             attempts.append(Attempt(trial, [p.draw(trial) for p in self.space.parameters]))
         return attempts
 
