@@ -51,8 +51,7 @@ def __getattr__(name: str) -> Any:
     if name not in NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, own = NAMES[name].partition(":")
-    found = globals()[name] = getattr(import_module(module), own)
-    return found
+    return getattr(import_module(module), own)
 
 
 # --- Hydra and OmegaConf
