@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.private import BatchNorm
 from tlx.record.record import left_unfinished
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ def check_halving(config: dict[str, Any], module: "TransferModule") -> None:
     Raises:
         UserError: batch normalisation is trained, whose statistics are of a batch, or several devices share batches.
     """
+    from tlx.private import BatchNorm
 
     if config["trainer"]["on_out_of_memory"] != "halve":
         return
