@@ -4,6 +4,7 @@ No torch here: composing, checking names and naming run folders must be quick.
 """
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from packaging.version import Version
 
+from tlx.config.collection import collection_put_off
 from tlx.config.limits import check_size, too_deep
 from tlx.config.messages import GROUPS, missing, not_composed
 from tlx.config.names import hold_targets
@@ -98,6 +100,7 @@ class Composer:
         extra = [f"{key}={value}" for key, value in axes.items() if key not in named]
         return [*self.read(extra), *given]
 
+    @collection_put_off()
     def all(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
         """Compose many runs, as one by one but faster: what they share is composed once (`tlx.config.shapes`).
 
@@ -122,6 +125,7 @@ class Composer:
         if name not in shapes:
             composed, loaded = self._compose(job)
             shapes[name] = Shape(loaded, composed.config, composed.choices, {o.key_or_group for o in values})
+            gc.collect(0)  # what Hydra left of it: some hundred kilobytes of nodes that know each other
             return composed
         try:
             plain = shapes[name].plain(values)

@@ -7,6 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from tlx.config.collection import collection_put_off
 from tlx.config.composer import Composed, Composer
 from tlx.config.own_code import libraries
 from tlx.errors import UserError
@@ -105,6 +106,7 @@ def plan_run(composed: Composed) -> Planned:
     return plan_runs([composed])[0]
 
 
+@collection_put_off()
 def plan_runs(composed: Sequence[Composed]) -> list[Planned]:
     """Identify composed runs and name their folders; what runs have in common is looked at once.
 
