@@ -1,52 +1,19 @@
-"""Who imports whom: files form no circle, and rooms lie above each other in one order.
+"""Files form no circle of imports, and rooms lie above each other in one order."""
 
-Every import counts, those within functions and those for the type checker, too: who reads a file meets what it names.
-"""
-
-import ast
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# From the ground up. A room or a file at the root imports itself and what stands before it, and nothing after it.
-ORDER = (
-    *("errors", "private", "streams", "schedules", "layer_groups", "record", "network", "plan", "registry"),
-    *("processes", "tasks", "config", "identity", "cache", "data", "models", "strategies", "callbacks", "module"),
-    *("fit", "advice", "probes", "measures", "objectives", "assembly", "results", "train", "sweeps", "doctor"),
-    *("plan_table", "tlx", "cli"),
-)
+sys.path.append(str(ROOT / "scripts"))
+
+from reference_pages import imports
+from reference_pages.imports import ORDER, imported, modules, room
+
 MOST_AT_ROOT = 14  # files
 LONGEST = 400  # lines of a file
-
-
-def modules() -> dict[str, Path]:
-    """Every file of tlx by its dotted name."""
-    found = {}
-    for file in sorted((ROOT / "tlx").rglob("*.py")):
-        parts = file.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    return found
-
-
-def imported(file: Path, known: dict[str, Path]) -> Iterator[str]:
-    """The modules among `known` that a file imports, wherever in it that is."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{file}: imports are absolute"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                if inner in known or node.module in known:
-                    yield inner if inner in known else str(node.module)
-
-
-def room(name: str) -> str:
-    """The room that a module lies in, or the file at the root that it is."""
-    return name.split(".")[1] if "." in name else name
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
@@ -59,8 +26,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def graph() -> dict[str, set[str]]:
-    known = modules()
-    return {name: set(imported(file, known)) - {name} for name, file in known.items()}
+    return imports.graph()
 
 
 def test_the_graph_is_seen(tmp_path: Path) -> None:

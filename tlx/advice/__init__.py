@@ -1,0 +1,1 @@
+"""What a training would cost, and what to expect of it."""

@@ -1,0 +1,1 @@
+"""Data sets of every modality: files, labels, parts, sampling, preprocessing, encoded examples."""

@@ -1,0 +1,1 @@
+"""Backbones: vision, text, speech, any module; how weights get into them."""

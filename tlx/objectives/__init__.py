@@ -1,0 +1,1 @@
+"""Terms beside the task's loss: L2-SP, EWC."""

@@ -1,0 +1,1 @@
+"""One run on several processes: who is who, DDP, FSDP, signals."""

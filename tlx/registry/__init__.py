@@ -1,0 +1,1 @@
+"""Pretrained backbones on disk and their cards; where weights come from."""

@@ -1,0 +1,1 @@
+"""Head, loss, metrics and meter of a task."""
