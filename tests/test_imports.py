@@ -6,11 +6,10 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "scripts"))
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 from reference_pages import imports
-from reference_pages.imports import ORDER, imported, modules, room
+from reference_pages.imports import ORDER, ROOT, imported, modules, room
 
 MOST_AT_ROOT = 14  # files
 LONGEST = 400  # lines of a file
