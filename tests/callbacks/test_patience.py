@@ -97,10 +97,9 @@ def fit(
     seed_everything(0)
     backbone = Tiny()
     task = Classification(5, ["a", "b"], ["accuracy"])
-    module = Scripted(backbone, task, 0.05, 0.0, partial(torch.optim.AdamW, fused=True), schedule)
+    plan = TransferStrategy(freezing=Gradual(share=share, lr_factor=lr_factor)).plan(backbone, task)
+    module = Scripted(backbone, task, plan, 0.05, 0.0, partial(torch.optim.AdamW, fused=True), schedule)
     module.scores = scores
-    freezing = Gradual(share=share, lr_factor=lr_factor)
-    module.plan = TransferStrategy(freezing=freezing).apply(module, backbone)
     x = torch.randn(4 * BATCHES, 4, generator=torch.Generator().manual_seed(1))
     data = DataLoader([{"x": v, "label": (v[0] > 0).long(), "index": torch.tensor(0)} for v in x], batch_size=4)
     phases, steps = PhaseSchedule(), Steps()
