@@ -280,6 +280,20 @@ def cache(
 
 
 @app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Your own configs/ folder, as given to --config-dir.")],
+    show_traceback: Traceback = False,
+) -> None:
+    """Your own yamls through our contract tests: each model, strategy, data set, … of a folder of configs."""
+    from tlx.contracts.check import check_folder
+
+    tally = check_folder(folder, typer.echo)
+    typer.echo(tally.summary)
+    if failed := tally.counts["failed"]:
+        raise RunFailed(f"{failed} contract{'s' * (failed > 1)} failed; see above.")
+
+
+@app.command()
 def doctor(show_traceback: Traceback = False) -> None:
     """Versions, devices, write access; what is missing and how to get it."""
     from tlx.doctor import examine

@@ -14,7 +14,7 @@ from tlx.callbacks.phases import PhaseSchedule
 from tlx.contracts.contract import hold, some
 from tlx.contracts.samples import features_of
 from tlx.contracts.training import Watch, each_once, frozen_outputs
-from tlx.contracts.workshop import EPOCHS, STEPS
+from tlx.contracts.workshop import PER_EPOCH
 from tlx.models.build import build_network
 from tlx.module import TransferModule
 from tlx.plan import apply_phase
@@ -59,6 +59,11 @@ def fit(config: dict[str, Any], folder: Path) -> tuple[TransferModule, Watching,
     return module, watching, trainer
 
 
+def steps_of(config: dict[str, Any]) -> int:
+    """Optimiser steps of a training on the workshop's data, which the phases are to end with."""
+    return int(config["trainer"]["max_epochs"]) * PER_EPOCH
+
+
 def phases_end_with_the_training(config: dict[str, Any]) -> str:
     """The plan names each parameter once, and its phases lie within the training, each after the one before."""
     seed_everything(config["seed"])
@@ -68,9 +73,10 @@ def phases_end_with_the_training(config: dict[str, Any]) -> str:
     listed = [name for group in plan.groups for name in group.parameters]
     there = [name for name, _ in module.named_parameters()]
     hold(sorted(listed) == sorted(there), "the plan does not name each parameter exactly once")
-    starts = plan.boundaries(STEPS, STEPS // EPOCHS)  # an error of its own where they do not fit
-    rising = all(a < b for a, b in zip(starts, [*starts[1:], STEPS], strict=True))
-    hold(rising and starts[0] == 0, f"the phases begin at steps {some(starts, 20)} of {STEPS}")
+    total = steps_of(config)
+    starts = plan.boundaries(total, PER_EPOCH)  # an error of its own where they do not fit
+    rising = all(a < b for a, b in zip(starts, [*starts[1:], total], strict=True))
+    hold(rising and starts[0] == 0, f"the phases begin at steps {some(starts, 20)} of {total}")
     share = sum(p.numel() for n, p in module.named_parameters() if n in plan.trained)
     whole = sum(p.numel() for p in module.parameters())
     return f"{len(starts)} phase{'s' * (len(starts) > 1)}, {share / whole:.0%} of the weights trained"
@@ -82,12 +88,12 @@ def trains_what_it_says_and_repeats(config: dict[str, Any], folder: Path) -> Non
     plan = module.plan
     assert plan is not None
     each_once(module, trainer.optimizers[0])
-    due = plan.boundaries(STEPS, STEPS // EPOCHS)
+    due = plan.boundaries(steps_of(config), PER_EPOCH)
     hold(watching.starts == due, f"the phases begin at steps {watching.starts} where they are due at {due}")
     seen = list(zip(due, range(len(plan.phases)), strict=True))
     hold(watching.phases == seen, f"phases (step, number) were {watching.phases} where {seen} are due")
     hold(not watching.watch.unmoved, f"trained, but never with a gradient: {some(watching.watch.unmoved)}")
-    steps = STEPS * (config["strategy"].get("longer") or 1)
+    steps = steps_of(config) * (config["strategy"].get("longer") or 1)
     hold(len(watching.losses) == steps, f"{len(watching.losses)} steps where {steps} are due")
     hold(np.isfinite(watching.losses).all(), "the loss became no number: is the learning rate too high?")
     again, repeated, _ = fit(config, folder / "b")

@@ -19,7 +19,8 @@ from tlx.seeding import seed_everything
 MODELS = {"tiny_vision": "local_image", "tiny_text": "local_text", "tiny_speech": "local_audio"}
 SIZES = {"train": 24, "validation": 6, "test": 6}
 EPOCHS, BATCH = 4, 8
-STEPS = EPOCHS * SIZES["train"] // BATCH  # 12: enough for the phases of all presets
+PER_EPOCH = SIZES["train"] // BATCH
+STEPS = EPOCHS * PER_EPOCH  # 12: enough for the phases of all presets
 
 
 def image(label: int, rng: np.random.Generator) -> bytes:
