@@ -281,13 +281,15 @@ def cache(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Your own configs/ folder, as given to --config-dir.")],
+    folder: Annotated[
+        Path, typer.Argument(envvar="TLX_CONFIG_DIR", help="Your own configs/ folder, as given to --config-dir.")
+    ],
     show_traceback: Traceback = False,
 ) -> None:
     """Your own yamls through our contract tests: each model, strategy, data set, … of a folder of configs."""
     from tlx.contracts.check import check_folder
 
-    tally = check_folder(folder, typer.echo)
+    tally = check_folder(folder, typer.echo, show_traceback)
     typer.echo(tally.summary)
     if failed := tally.counts["failed"]:
         raise RunFailed(f"{failed} contract{'s' * (failed > 1)} failed; see above.")

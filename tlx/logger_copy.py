@@ -117,14 +117,16 @@ class LoggerCopy(Logger):
         inner: Logger = instantiate(self.node, f"logger.{self.key}", **extra)
         place = Path(inner.log_dir) if isinstance(inner, TensorBoardLogger | CSVLogger) and inner.log_dir else None
         there = place is not None and place.is_dir() and any(place.iterdir())
-        aside = None
-        if place and there and self.folder.resolve() in place.resolve().parents:
-            aside = place.rename(place.with_name(ASIDE + place.name))
+        within = place is not None and self.folder.resolve() in place.resolve().parents
+        aside = place.with_name(ASIDE + place.name) if place and within else None
+        if place and there and aside:
+            shutil.rmtree(aside, ignore_errors=True)  # what a sitting that was killed left
+            place.rename(aside)
         try:
             _ = getattr(inner, "experiment", None)
             inner.log_hyperparams(self._about())
         except BaseException:
-            if aside and place:
+            if place and there and aside:
                 shutil.rmtree(place, ignore_errors=True)
                 aside.rename(place)
             raise
@@ -137,7 +139,7 @@ class LoggerCopy(Logger):
                 self._send(step, metrics)
         self._last = max([self._last, *(step for step, _ in self._kept)])
         if aside:
-            shutil.rmtree(aside)
+            shutil.rmtree(aside, ignore_errors=True)
         if inner.version not in (None, "") and place is None:
             with atomic(self.folder / BEGUN) as file:
                 file.write(json.dumps(known | {self.key: inner.version}).encode())

@@ -2,7 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -27,29 +28,28 @@ TRY: dict[str, Callable[[Composer, Yaml, Path, Tally], None]] = {
     "hydra/launcher": try_parts.try_hydra,
     "hydra/sweeper": try_parts.try_hydra,
 }
+UNFURNISHED = ("dataset", "experiment", "hydra/launcher", "hydra/sweeper")  # they need no models to be tried on
 TRIED_ON = ("tiny_vision", "tiny_text")
 assert set(TRY) == set(KNOWN)
 
 
-def check_folder(folder: Path, say: Callable[[str], None]) -> Tally:
+def check_folder(folder: Path, say: Callable[[str], None], show_traceback: bool = False) -> Tally:
     """Try the contracts of every yaml in `folder`; `say` is called with a line for each yaml and contract.
+
+    With `show_traceback` an error that nobody has put in words shows where it comes from.
 
     Raises:
         UserError: the folder is not there, holds no yaml of a known group, or one that cannot be read.
     """
     found: Folder = read_folder(folder)
-    tally = Tally(say)
+    tally = Tally(say, show_traceback)
     for name, why in found.strays:
         tally.subject = name
         lost = name.endswith(".yml") or misspelt(Path(name).parent.as_posix()) is not None
         tally.note(FAILED if lost else SKIPPED, "is a choice of a group", why)
-    quiet_lightning()
-    for name in ("tlx", "hydra_plugins"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # what is remarkable about toy runs is not
-    threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory(prefix="tlx-check-") as place:
+    with _quietly(), tempfile.TemporaryDirectory(prefix="tlx-check-") as place:
         shop = Path(place)
-        if any(yaml.group not in ("dataset", "experiment", *KNOWN[-2:]) for yaml in found.yamls):
+        if any(yaml.group not in UNFURNISHED for yaml in found.yamls):
             with composer() as ours:
                 furnish(ours, shop, {name: MODELS[name] for name in TRIED_ON})
         with composer(str(folder)) as compose:
@@ -58,5 +58,18 @@ def check_folder(folder: Path, say: Callable[[str], None]) -> Tally:
                 work = shop / f"work{number}"
                 work.mkdir()
                 TRY[yaml.group](compose, yaml, work, tally)
-                torch.set_num_threads(threads)
     return tally
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What is remarkable about toy runs is not: no warnings of tlx here, and afterwards everything as it was."""
+    quiet_lightning()
+    log, threads = logging.getLogger("tlx"), torch.get_num_threads()
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        torch.set_num_threads(threads)

@@ -75,6 +75,8 @@ def misspelt(group: str) -> str | None:
 
 def _why_stray(inside: Path) -> str:
     group = inside.parent.as_posix()
+    if inside.as_posix() == "train.yaml":
+        return f"it stands for tlx's own {inside} wherever your folder is named"
     if group == ".":
         return "it lies in no group: move it into the folder of one"
     if match := misspelt(group):

@@ -104,7 +104,10 @@ def frozen_prefix_repeats_itself(backbone: Backbone) -> None:
                 )
     module.plan.phases = module.plan.phases[:1]
     frozen_outputs(module, 0, batch)  # into phase 0: the head alone is trained
-    hold(torch.equal(backbone(batch), backbone(batch)), "a wholly frozen backbone is random in train mode")
+    hold(
+        torch.equal(backbone(batch), backbone(batch)),
+        "wholly frozen, the backbone is random in train mode: dropout that is no layer must ask self.training",
+    )
 
 
 def features_are_the_examples_own(backbone: Backbone) -> str:

@@ -60,7 +60,7 @@ def _step(module: TransferModule, optimizer: torch.optim.Optimizer, batch: dict[
         optimizer.zero_grad()
         loss = module.train().task.loss(module(batch), batch)
         loss.backward()
-        return loss
+        return loss.detach()
 
     return float(optimizer.step(closure))  # type: ignore[arg-type]
 

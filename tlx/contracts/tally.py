@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -16,8 +17,8 @@ OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 class Tally:
     """Tries contracts and says of each what came of it, by the function `say`."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(self, say: Callable[[str], None], show_traceback: bool = False) -> None:
+        self.say, self.show_traceback = say, show_traceback
         self.counts: Counter[str] = Counter()
         self.subject = ""
 
@@ -37,6 +38,8 @@ class Tally:
         except RunFailed as error:
             self.note(FAILED, contract, f"a run failed: {one_line(error)}")
         except Exception as error:
+            if self.show_traceback:
+                traceback.print_exc()
             why = f"{type(error).__name__}: {one_line(error)} (in the code that the yaml names, or a fault of tlx)"
             self.note(FAILED, contract, why)
         else:

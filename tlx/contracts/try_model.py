@@ -72,7 +72,7 @@ def weights_of(config: dict[str, Any]) -> tuple[Path | None, str]:
     try:
         return locate(model["path"], model.get("revision"), Path(config["paths"]["registry"])), ""
     except UserError as error:
-        return None, str(error)
+        return None, "the first run makes them (pretrain)" if model.get("pretrain") else str(error)
 
 
 def build_random(model: dict[str, Any], place: Path | None, seed: int = 0, **changes: Any) -> Backbone:
