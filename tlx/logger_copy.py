@@ -124,7 +124,8 @@ class LoggerCopy(Logger):
             place.rename(aside)
         try:
             _ = getattr(inner, "experiment", None)
-            inner.log_hyperparams(self._about())
+            if self.key not in known:  # to some, a setting that is another one now (workers, paths) is an error
+                inner.log_hyperparams(self._about())
         except BaseException:
             if place and there and aside:
                 shutil.rmtree(place, ignore_errors=True)
