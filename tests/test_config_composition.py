@@ -124,7 +124,7 @@ def test_the_known_keys_are_those_of_our_yamls() -> None:
     keys = known_keys()
     assert {"seed", "study", "model", "strategy", "dataset", "paths"} <= set(keys[""])
     assert keys["paths"] == ["runs", "registry", "cache"]
-    assert "max_epochs" in keys["trainer"] and keys["logger"] == ["wandb"]
+    assert "max_epochs" in keys["trainer"] and keys["logger.wandb"] == ["project", "entity", "mode"]
     assert (CONFIG_DIR / "train.yaml").is_file()
 
 

@@ -28,14 +28,14 @@ def test_a_missing_package(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_optional_package_is_no_illness(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    gone = ("wandb", "ray", "submitit", "optuna")
+    gone = ("wandb", "tensorboard", "ray", "submitit", "optuna")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in gone else find(name, *rest))
     outcome = tlx("doctor")
     assert outcome.code == 0
     for name, option, extra in zip(
         gone,
-        ("logger=wandb", "hydra/launcher=ray", "hydra/launcher=slurm", "hydra/sweeper=optuna"),
-        ("wandb", "ray", "slurm", "search"),
+        ("logger=wandb", "logger=tensorboard", "hydra/launcher=ray", "hydra/launcher=slurm", "hydra/sweeper=optuna"),
+        ("wandb", "tensorboard", "ray", "slurm", "search"),
         strict=True,
     ):
         assert f"--  {name} is missing; needed for {option} (pip install 'tlx[{extra}]')" in outcome.out

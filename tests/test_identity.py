@@ -35,6 +35,7 @@ def test_what_changes_no_result(identify, tlx, tmp_path: Path) -> None:
         [f"model.path={copy / 'tiny_vision'}"],
         ["logger=wandb"],
         ["logger=wandb", "logger.wandb.project=other"],
+        ["logger=[wandb,tensorboard]"],
         ["trainer.workers=2"],
         ["trainer.threads=2"],
         ["trainer.strategy=ddp"],

@@ -16,6 +16,7 @@ TRIED = {
     "torch": "2.11.0",
     "timm": "1.0.31",
     "transformers": "5.23.0",
+    "click": "8.5.1",
     "optuna": "5.0.0",
     "ray": "2.60.0",
 }

@@ -306,7 +306,6 @@ def test_checkpoints_hold_nothing_but_tensors_numbers_and_text(tmp_path: Path) -
 
 def frozen_stem() -> TransferModule:
     module, _, _, _ = build(False, 0)
-    assert module.plan is not None
     module.plan.phases = module.plan.phases[:2]  # the head, then the block below it
     return module
 
@@ -323,7 +322,6 @@ def test_a_checkpoint_holds_what_a_phase_trains_and_fits_nothing_else() -> None:
     for spoilt in (dict(list(state.items())[1:]), state | {"backbone.network.stem.0.weight": torch.zeros(8, 6)}):
         with pytest.raises(RuntimeError, match="does not hold the tensors that this run trains"):
             module.on_load_checkpoint({"state_dict": spoilt})
-    assert module.plan is not None
     module.base = frozen_hash(module, module.plan)
     checkpoint = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
@@ -339,7 +337,6 @@ def test_a_checkpoint_of_another_plan_is_refused_on_resume(tmp_path: Path) -> No
     with pytest.raises(RuntimeError, match="killed"):
         fit(every_epoch(tmp_path), Kill(1))
     module, train, _, callbacks = build(False, 0)
-    assert module.plan is not None
     module.plan.phases = module.plan.phases[:1]
     trainer = L.Trainer(
         accelerator="cpu",

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from tlx.config.completion import OverridesCommand, Verbs
 from tlx.errors import RunFailed, UserError, full_disk, out_of_space
 from tlx.processes.interruption import Interrupted
 
 app = typer.Typer(
     name="tlx",
-    add_completion=False,
+    cls=Verbs,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -40,7 +41,7 @@ ConfigDir = Annotated[str | None, typer.Option("--config-dir", help="Your own co
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show Python's traceback on errors.")]
 
 
-@app.command(context_settings=_OVERRIDES)
+@app.command(cls=OverridesCommand, context_settings=_OVERRIDES)
 def train(
     context: typer.Context,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="A sweep: every combination of a,b,c.")] = False,
@@ -91,7 +92,7 @@ def train(
         raise RunFailed(study.complaint)
 
 
-@app.command(context_settings=_OVERRIDES)
+@app.command(cls=OverridesCommand, context_settings=_OVERRIDES)
 def plan(
     context: typer.Context,
     config_dir: ConfigDir = None,
@@ -276,6 +277,22 @@ def cache(
             raise RunFailed("something that is kept in the cache was damaged; see above.")
         return
     typer.echo(table(folder) if action == "list" else clear_all(folder))
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(envvar="TLX_CONFIG_DIR", help="Your own configs/ folder, as given to --config-dir.")
+    ],
+    show_traceback: Traceback = False,
+) -> None:
+    """Your own yamls through our contract tests: each model, strategy, data set, … of a folder of configs."""
+    from tlx.contracts.check import check_folder
+
+    tally = check_folder(folder, typer.echo, show_traceback)
+    typer.echo(tally.summary)
+    if failed := tally.counts["failed"]:
+        raise RunFailed(f"{failed} contract{'s' * (failed > 1)} failed; see above.")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from tlx.config.place import CONFIG_DIR
 
 OPTIONAL = {
     "wandb": "logger=wandb (pip install 'tlx[wandb]')",
+    "tensorboard": "logger=tensorboard (pip install 'tlx[tensorboard]')",
     "datasets": "data sets by hub id (pip install 'tlx[hub]')",
     "ray": "hydra/launcher=ray (pip install 'tlx[ray]')",
     "submitit": "hydra/launcher=slurm (pip install 'tlx[slurm]')",

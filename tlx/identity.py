@@ -171,7 +171,8 @@ def own_names(config: dict[str, Any]) -> list[str]:
     """The names of Python objects in a config and in what the card of its weights says of their source task."""
     place = None if config["strategy"]["init"] in ("scratch", "shuffled") else weights_place(config)
     card = None if place is None else source_card(place)
-    return sorted({*dotted_names(config), *dotted_names(card["dataset"] if card else None)})
+    named = dotted_names({key: node for key, node in config.items() if key != "logger"})  # which change nothing
+    return sorted({*named, *dotted_names(card["dataset"] if card else None)})
 
 
 def _data(config: dict[str, Any]) -> str:

@@ -155,6 +155,19 @@ def frames_of(network: Any, samples: int) -> int:
     return int(network._get_feat_extract_output_lengths(samples))
 
 
+# --- click
+
+
+def note_prefixes(context: Any, parser: Any) -> None:
+    """Tell a command's context which prefixes of options (-, --) its parser knows."""
+    context._opt_prefixes.update(parser._opt_prefixes)
+
+
+def put_words(context: Any, words: list[str]) -> None:
+    """Put the words of a group's command line into its context: its verb, and what comes after that."""
+    context._protected_args, context.args = words[:1], words[1:]
+
+
 # --- optuna and Ray
 
 

@@ -9,7 +9,19 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     *("errors", "private", "streams", "schedules", "layer_groups", "record", "network", "plan", "registry"),
     *("processes", "tasks", "config", "identity", "cache", "data", "models", "strategies", "callbacks", "module"),
-    *("fit", "advice", "probes", "measures", "objectives", "assembly", "results", "train", "sweeps", "doctor"),
+    *(
+        "fit",
+        "advice",
+        "probes",
+        "measures",
+        "objectives",
+        "assembly",
+        "results",
+        "train",
+        "sweeps",
+        "contracts",
+        "doctor",
+    ),
     *("plan_table", "tlx", "cli"),
 )
 

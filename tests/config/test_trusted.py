@@ -49,6 +49,9 @@ from tlx.errors import UserError
         "tlx.data.made.shutil",  # a module that one of ours has imported
         "tlx.data.made.resolve",  # and a function
         "transformers.dynamic_module_utils.get_class_from_dynamic_module",
+        "lightning.pytorch.loggers.wandb.Path",  # what a module of loggers has imported
+        "lightning.pytorch.Trainer",
+        "lightning.pytorch.callbacks.LambdaCallback",
     ],
 )
 def test_functions_that_no_run_is_made_of(dotted: str) -> None:
@@ -74,6 +77,8 @@ def test_functions_that_no_run_is_made_of(dotted: str) -> None:
         "torchaudio.models.wav2vec2_base",
         "torchaudio.models.Conformer",
         "transformers.BertModel",
+        "lightning.pytorch.loggers.TensorBoardLogger",
+        "lightning.pytorch.loggers.MLFlowLogger",
     ],
 )
 def test_parts_of_runs(dotted: str) -> None:

@@ -1,15 +1,12 @@
 """With each strategy, a run that is asked to leave and taken up again ends like an undisturbed one, bit for bit."""
 
-import os
 import re
-import signal
 from pathlib import Path
-from typing import Any
 
-import lightning as L
 import pytest
 
 from tlx.config.place import CONFIG_DIR
+from tlx.contracts.interruption import Ask, resumes_as_if_undisturbed, same_end
 from tlx.processes.interruption import Interrupted
 from tlx.record.record import read_record
 from tlx.sweeps.study import Planned
@@ -34,17 +31,6 @@ def test_all_presets_are_found() -> None:
     assert len(STRATEGIES) >= 10 and len(PRESETS) > len(STRATEGIES)
 
 
-class Ask(L.Callback):
-    """Sends this process a signal after a batch, as a scheduler would."""
-
-    def __init__(self, *places: tuple[int, int]) -> None:
-        self.places = places
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        if (trainer.current_epoch, args[-1]) in self.places:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @pytest.fixture
 def plan(tlx):
     """A function that plans one run of a strategy in a study."""
@@ -59,32 +45,11 @@ def plan(tlx):
     return plan
 
 
-def same_end(one: Planned, other: Planned) -> None:
-    records = [read_record(run.folder) for run in (one, other)]
-    assert records[0] and records[1]
-    for key in ("status", "metrics", "checkpoint", "frozen", "counts", "attempt"):
-        assert records[0][key] == records[1][key], key
-    histories = [(run.folder / "metrics.csv").read_text() for run in (one, other)]
-    assert histories[0] == histories[1]
-    predictions = [(run.folder / "predictions.parquet").read_bytes() for run in (one, other)]
-    assert predictions[0] == predictions[1]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_interrupted_at_five_points(plan, strategy: str) -> None:
-    whole = plan(strategy, "whole")
-    do(whole, [L.Callback()])  # as below: with a callback heads, too, are trained in a Trainer
-    for epoch, batch in POINTS:
-        run = plan(strategy, f"cut_{epoch}_{batch}")
-        with pytest.raises(Interrupted):
-            do(run, [Ask((epoch, batch))])
-        record = read_record(run.folder)
-        assert record and record["status"] == "interrupted" and record["error"]["message"] == "left on SIGTERM"
-        do(run)
-        record = read_record(run.folder)
-        assert record and [s["resumed"] for s in record["sittings"]] == [False, True]
-        same_end(run, whole)
+    cut = [(plan(strategy, f"cut_{epoch}_{batch}"), (epoch, batch)) for epoch, batch in POINTS]
+    resumes_as_if_undisturbed(plan(strategy, "whole"), cut)
 
 
 def test_interrupted_again_and_again_and_moved_meanwhile(plan) -> None:

@@ -17,9 +17,8 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from tlx.errors import UserError
+from tlx.contracts import models as contracts
 from tlx.strategies.freezing import Gradual
-from tlx.strategies.lora import LoRA
 from tlx.strategies.strategy import TransferStrategy
 
 YAML = {p.stem: p.read_text() for p in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
@@ -37,13 +36,6 @@ HEADS = {
     "wav2vec2": Wav2Vec2ForPreTraining,
     "whisper": WhisperForConditionalGeneration,
 }
-# Turned up where frozen layers must not be random: masking, LayerDrop and functional dropout live in containers.
-RANDOMNESS = {"layerdrop": 0.5, "encoder_layerdrop": 0.5, "dropout": 0.3, "mask_time_prob": 0.5}
-
-
-def padding_is_signal(backbone) -> bool:
-    """Whether it has a group-norm front end: trained without a mask, the zeros after a clip change its statistics."""
-    return getattr(getattr(backbone.network, "config", None), "feat_extract_norm", None) == "group"
 
 
 def saved_by_transformers(contract, name, folder):
@@ -84,86 +76,34 @@ def test_all_model_yamls_are_found():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_frozen_rests_and_what_is_trained_moves(contract, name, strategy):
-    backbone = contract.build(name)
-    module = contract.plan(backbone, STRATEGIES[strategy]())
-    batch = contract.batch(backbone, contract.raw(backbone))
-    last = len(module.plan.phases) - 1
-    assert module.plan.phases[last].trainable == {g.name for g in module.plan.groups}
-    watch = contract.train(module, batch, sorted({0, min(1, last), last // 2, last}))
-    assert not watch.unmoved, "trained, but never with a gradient"
+    contracts.frozen_rests_and_trained_moves(contract.build(name), STRATEGIES[strategy]())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_and_buffer_is_in_one_layer_group(contract, name):
+    contracts.groups_cover_everything(contract.build(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_adapters_start_from_the_network_they_adapt_and_alone_are_trained(contract, name):
-    backbone = contract.build(name)
-    batch = contract.batch(backbone, contract.raw(backbone))
-    with torch.no_grad():
-        for parameter in backbone.parameters():  # residual branches that start at zero let nothing through
-            parameter += 0.02 * torch.randn_like(parameter)
-    base = contract.features(backbone, batch)
-    module = contract.plan(backbone, TransferStrategy(adapter=LoRA(rank=2)))
-    torch.testing.assert_close(contract.features(backbone, batch), base)
-    watch = contract.train(module, batch, [0])
-    assert not watch.unmoved
-    trained = [n for g in module.plan.groups if g.name in module.plan.ever_trainable for n in g.parameters]
-    assert all("lora_" in n or n.startswith("task.") for n in trained)
-    assert not torch.allclose(contract.features(backbone, batch), base)
+    contracts.adapters_alone_are_trained(contract.build(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_frozen_prefix_gives_the_same_twice_in_train_mode(contract, name):
-    config = contract.models.config(name)
-    if "config" in config:
-        known = AutoConfig.for_model(config["config"]["model_type"])
-        more = {key: value for key, value in RANDOMNESS.items() if hasattr(known, key)}
-        config = {"config": config["config"] | more}
-    backbone = contract.build(name, **config)
-    module = contract.plan(backbone, TransferStrategy(freezing=Gradual()))
-    batch = contract.batch(backbone, contract.raw(backbone))
-    phases = len(module.plan.phases)
-    for phase in sorted({0, 1, phases // 2, phases - 2}):
-        first, *others = (contract.frozen_outputs(module, phase, batch) for _ in range(4))
-        assert first, "a frozen prefix with no layer in it"
-        for other in others:
-            assert other.keys() == first.keys(), f"a layer is frozen in phase {phase} and left out at random"
-            for layer in first:
-                assert torch.equal(first[layer], other[layer]), f"{layer} is frozen in phase {phase} and random"
-    module.plan.phases = module.plan.phases[:1]
-    contract.frozen_outputs(module, 0, batch)  # into phase 0: the head alone is trained
-    assert torch.equal(backbone(batch), backbone(batch))
+    random = contract.build(name, **contracts.turned_up(contract.models.config(name)))
+    contracts.frozen_prefix_repeats_itself(random)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_vectors_that_do_not_depend_on_the_batch(contract, name):
-    backbone = contract.build(name)
-    raw = contract.raw(backbone)
-    if padding_is_signal(backbone):
-        raw = [raw[0], (raw[1][0][: len(raw[0][0])], raw[1][1])]
-    together = contract.features(backbone, contract.batch(backbone, raw))
-    assert together.shape == (len(raw), backbone.feature_dim)
-    assert torch.isfinite(together).all()
-    assert (together - together[:1]).abs().max() > 1e-6, "the features do not depend on the input"
-    for row, value in enumerate(raw):
-        alone = contract.features(backbone, contract.batch(backbone, [value]))
-        torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-5)
+    contracts.features_are_the_examples_own(contract.build(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_dict_comes_back_and_a_foreign_one_is_refused(contract, name, tmp_path):
-    backbone, other = contract.build(name), contract.build(name, seed=7)
-    batch = contract.batch(backbone, contract.raw(backbone))
-    torch.save(backbone.network.state_dict(), tmp_path / "weights.pt")
-    wanted = contract.features(backbone, batch)
-    assert not torch.allclose(contract.features(other, batch), wanted)
-    report = other.load(tmp_path / "weights.pt")
-    assert (report.share, report.missing, report.unused) == (1.0, (), ())
-    assert torch.equal(contract.features(other, batch), wanted)
-
-    stranger = "gpt2" if name != "gpt2" else "whisper_tiny"
-    torch.save(contract.build(stranger).network.state_dict(), tmp_path / "stranger.pt")
-    with pytest.raises(UserError, match=r"only \d+% of the backbone's"):
-        other.load(tmp_path / "stranger.pt")
-    assert torch.equal(contract.features(other, batch), wanted), "a refused file changed the weights"
+    stranger = contract.build("gpt2" if name != "gpt2" else "whisper_tiny").network.state_dict()
+    contracts.state_comes_back(contract.build(name), contract.build(name, seed=7), stranger, tmp_path)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
@@ -177,7 +117,7 @@ def test_a_folder_of_transformers_gives_what_transformers_gives(contract, name, 
     got = contract.features(backbone, batch)
     for row, value in enumerate(raw):
         alone = contract.batch(backbone, [value])
-        if not padding_is_signal(backbone):
+        if not contracts.padding_is_signal(backbone):
             torch.testing.assert_close(got[row], transformers_features(whole, alone)[0], rtol=1e-4, atol=1e-5)
         else:
             single = contract.features(backbone, alone)

@@ -91,7 +91,6 @@ def test_every_combination_plans_each_parameter_once_and_trains_what_it_says(
 ) -> None:
     module = build(freezing=FREEZINGS[freezing], learning_rates=RATES[rates], adapter=ADAPTERS[adapter])
     plan = module.plan
-    assert plan is not None
     planned = [n for g in plan.groups for n in g.parameters]
     assert sorted(planned) == sorted(n for n, _ in module.named_parameters())
     assert sorted(n for g in plan.groups for n in g.buffers) == sorted(n for n, _ in module.named_buffers())
@@ -111,7 +110,6 @@ def test_every_combination_plans_each_parameter_once_and_trains_what_it_says(
 @pytest.mark.parametrize("freezing", FREEZINGS)
 def test_with_an_adapter_the_phases_run_over_adapters_and_head_alone(freezing: str) -> None:
     plan = build(freezing=FREEZINGS[freezing], adapter=ADAPTERS["lora"]).plan
-    assert plan is not None
     adapters = {"block0.lora", "block1.lora", "block2.lora"}
     assert plan.ever_trainable <= adapters | {"head"} and "head" in plan.phases[0].trainable
     if freezing == "gradual":

@@ -37,6 +37,8 @@ def test_the_probes_of_a_cell_are_one_job(tlx) -> None:
         (["strategy=random_features", "seed=0,1"], [1, 1]),
         (["strategy=lp_ft", "seed=0,1"], [1, 1]),
         (["logger=wandb", "seed=0,1"], [1, 1]),
+        (["logger=[tensorboard,csv]", "seed=0,1"], [2]),
+        (["+logger.mine._target_=my_tracker.Logger", "seed=0,1"], [1, 1]),
         ([f"seed=range({MOST + 3})"], [MOST, 3]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and isinstance(value[0], str) else "",

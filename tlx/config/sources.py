@@ -32,11 +32,18 @@ class RememberedSource(FileConfigSource):
         key = (f"{self.scheme()}:{file}", state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         if key not in _READ:
             self.check(file)
-            _READ[key] = super().load_config(config_path)
+            _READ[key] = _at_its_name(super().load_config(config_path), file)
         return copy.deepcopy(_READ[key])
 
     def check(self, file: Path) -> None:
         """Look at a yaml before it is read."""
+
+
+def _at_its_name(read: ConfigResult, file: Path) -> ConfigResult:
+    """A yaml that describes a logger by `_target_` stands under its own name, so that a run may have several."""
+    if file.parent.name == "logger" and "_target_" in read.config and not read.header.get("package"):
+        read.header["package"] = f"logger.{file.stem}"
+    return read
 
 
 class LimitedSource(RememberedSource):

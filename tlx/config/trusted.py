@@ -3,10 +3,10 @@
 A folder of configs may come from a stranger. What it names is called with the arguments that it gives, so it may name
 
 - parts of tlx that runs are made of: public classes in ROOMS, public functions in FUNCTIONS;
-- classes of torch, and of packages that depend on it, that are networks, optimizers or schedules, and the functions
-  that build a network by its name: `timm.create_model`, timm's entry points, torchvision's builders of models, and what
-  torchaudio.models exports. Their arguments that read weights or write a download (LOADING) are refused, as
-  `model.path` says where weights come from;
+- classes of torch, and of packages that depend on it, that are networks, optimizers, schedules or loggers of
+  Lightning's kind, and the functions that build a network by its name: `timm.create_model`, timm's entry points,
+  torchvision's builders of models, and what torchaudio.models exports. Their arguments that read weights or write a
+  download (LOADING) are refused, as `model.path` says where weights come from;
 - the user's own code: modules that lie outside of the standard library and of installed packages, which means that
   somebody put them on PYTHONPATH or installed them as editable; and installed packages that depend on tlx.
 
@@ -34,6 +34,7 @@ ROOMS = (
 FUNCTIONS = ("tlx.models", "tlx.data.bundled", "tlx.schedules")
 OURS = ("tlx", "hydra_plugins")
 BUILDERS = ("timm", "torchvision", "torchaudio")  # the last needs torch, and its package does not say so
+KNOWING = ("torch", "lightning", "pytorch-lightning", "tlx")  # packages that need one of these may know parts of runs
 # Arguments of libraries' functions that unpickle a file, or put what an address holds into a folder of one's choice.
 LOADING = (
     *("pretrained", "pretrained_backbone", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
@@ -56,7 +57,7 @@ def check_before_import(dotted: str, key: str) -> None:
         fine = False
     else:
         unknown = top not in sys.modules and importlib.util.find_spec(top) is None  # the import will say so
-        fine = unknown or top in BUILDERS or is_users_own(top) or _depends_on(top, "torch") or _depends_on(top, "tlx")
+        fine = unknown or top in BUILDERS or is_users_own(top) or any(_depends_on(top, p) for p in KNOWING)
     if not fine:
         raise _refused(dotted, key)
 
@@ -133,7 +134,13 @@ def _is_part(found: Any) -> bool:
     import torch
 
     kinds = (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    return issubclass(found, kinds)
+    return issubclass(found, kinds) or _is_logger(found)
+
+
+def _is_logger(found: type) -> bool:
+    """Whether it is a logger of Lightning's kind; whoever made one has imported Lightning."""
+    loggers = sys.modules.get("lightning.pytorch.loggers")
+    return loggers is not None and issubclass(found, loggers.Logger)
 
 
 def _builders(found: Any) -> Iterator[Any]:

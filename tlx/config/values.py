@@ -152,7 +152,7 @@ def check_values(config: dict[str, Any]) -> None:
     for section, allowed in known_keys().items():
         node = _look(config, section) if section else config
         if not isinstance(node, dict):
-            if node is None:
+            if node is None or (node is _ABSENT and section == "logger.wandb"):
                 continue
             raise UserError(f"{section} must hold the keys {', '.join(allowed)}.")
         for key in node:
@@ -175,6 +175,7 @@ def check_values(config: dict[str, Any]) -> None:
     if "metrics" in config["dataset"]:
         check_metrics(config["dataset"]["metrics"], config["dataset"]["monitor"])
     _check_optimizer(config["optimizer"])
+    _check_loggers(config["logger"])
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value} is not allowed: give a finite number.")
@@ -203,6 +204,21 @@ def _check_optimizer(node: dict[str, Any]) -> None:
         )
 
 
+def _check_loggers(node: Any) -> None:
+    """Each key of `logger` is wandb, or the name of a logger that a class makes; null: not asked for."""
+    if not isinstance(node, dict):
+        raise UserError(
+            "logger must hold loggers by their names, as `logger: {mine: {_target_: my_package.MyLogger}}`."
+        )
+    for name, part in node.items():
+        if part is not None and name != "wandb" and not _part(part):
+            raise UserError(
+                f"unknown key 'logger.{name}': under logger stand wandb, and loggers of your own, each a key with "
+                f"`_target_`, as logger.{name}._target_=lightning.pytorch.loggers.CSVLogger. Options of a logger stand "
+                "under its name: logger.NAME.KEY."
+            )
+
+
 @functools.cache
 def known_keys() -> dict[str, list[str]]:
     """The keys of the sections that have no class to check them ("" is the top), read from our own yamls."""
@@ -220,7 +236,6 @@ def known_keys() -> dict[str, list[str]]:
         "": [k for k in train if k not in ("defaults", "hydra")] + groups,
         "paths": list(train["paths"]),
         "trainer": list(read("trainer/default.yaml")),
-        "logger": list(wandb),
         "logger.wandb": list(wandb["wandb"]),
     }
 

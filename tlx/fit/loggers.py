@@ -1,7 +1,8 @@
-"""Loggers of a run: metrics.csv in its folder always, Weights & Biases by choice."""
+"""Loggers of a run: metrics.csv in its folder always, Weights & Biases and any other of Lightning's kind by choice."""
 
 import csv
 import importlib.util
+import inspect
 import io
 import time
 from pathlib import Path
@@ -10,14 +11,28 @@ from typing import TYPE_CHECKING, Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
+from tlx.config.names import check_arguments, resolve
 from tlx.errors import UserError
+from tlx.fit.logger_copy import LoggerCopy, given
 from tlx.record.atomic import atomic
+from tlx.record.masking import NAMES, masked
 from tlx.record.record import read_record
 
 if TYPE_CHECKING:
     from tlx.fit.wandb_copy import WandbCopy
 
-_copies: list["WandbCopy"] = []  # open in this process
+WANDB = "wandb"  # tlx's own copy, which has no `_target_`
+# What loggers of Lightning need beside it: modules, any of which will do, and how to get one.
+NEEDS = {
+    "TensorBoardLogger": (("tensorboard", "tensorboardX"), "'tlx[tensorboard]'"),
+    "MLFlowLogger": (("mlflow",), "mlflow"),
+    "CometLogger": (("comet_ml",), "comet-ml"),
+    "WandbLogger": (("wandb",), "'tlx[wandb]'"),
+    "LitLogger": (("litlogger",), "litlogger"),
+}
+HERE = ("TensorBoardLogger", "CSVLogger")  # they write files, and nothing else
+
+_copies: list["WandbCopy | LoggerCopy"] = []  # open in this process
 
 
 class MetricsFile(Logger):
@@ -101,16 +116,23 @@ def make_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
     Raises:
         UserError: see `check_loggers`.
     """
+    from tlx.fit.wandb_copy import WandbCopy
+
     check_loggers(config)
     metrics = MetricsFile(folder / "metrics.csv")
     loggers: list[Logger] = [metrics]
-    if config["logger"]["wandb"] is not None:
-        from tlx.fit.wandb_copy import WandbCopy
-
-        record = read_record(folder)
-        attempt = record["attempt"] if record else 1
-        run_id = config["run"]["identity"][:16] + (f"-{attempt}" if attempt > 1 else "")
-        copy = WandbCopy(folder, run_id, config["run"]["cell"][:16], config, metrics.history())
+    for key, node in config["logger"].items():
+        if node is None:
+            continue
+        if key == WANDB:
+            record = read_record(folder)
+            attempt = record["attempt"] if record else 1
+            run_id = config["run"]["identity"][:16] + (f"-{attempt}" if attempt > 1 else "")
+            copy: WandbCopy | LoggerCopy = WandbCopy(
+                folder, run_id, config["run"]["cell"][:16], config, metrics.history()
+            )
+        else:
+            copy = LoggerCopy(key, folder, config, metrics.history())
         _copies.append(copy)
         loggers.append(copy)
     return loggers
@@ -120,20 +142,73 @@ def check_loggers(config: dict[str, Any]) -> None:
     """See that the loggers of a config can be made.
 
     Raises:
-        UserError: wandb is asked for and not installed.
+        UserError: what one is called is not there or no logger, it lacks an argument or takes one that it may not, or
+            the package that it needs is not installed.
     """
-    if config["logger"]["wandb"] is not None and importlib.util.find_spec("wandb") is None:
-        raise UserError("logger=wandb needs the package wandb: pip install 'tlx[wandb]'.")
+    for key, node in config["logger"].items():
+        if node is None:
+            continue
+        if key == WANDB:
+            if importlib.util.find_spec("wandb") is None:
+                raise UserError("logger=wandb needs the package wandb: pip install 'tlx[wandb]'.")
+            continue
+        _check_logger(f"logger.{key}", node, config)
 
 
-def close_loggers(results: dict[str, float], failed: bool) -> str | None:
-    """End what `make_loggers` began in this process: several runs in one process must not become one.
+def _check_logger(key: str, node: dict[str, Any], config: dict[str, Any]) -> None:
+    top = str(node["_target_"]).partition(".")[0]
+    if importlib.util.find_spec(top) is None:
+        raise UserError(
+            f"{key}._target_={node['_target_']} needs the package {top}, which is not installed: pip install {top}, "
+            "or, where it is code of your own, put its folder on PYTHONPATH."
+        )
+    target = resolve(node["_target_"], f"{key}._target_")
+    if not (inspect.isclass(target) and issubclass(target, Logger)):
+        raise UserError(
+            f"{key}._target_={node['_target_']} is no logger: name a class that inherits from "
+            "lightning.pytorch.loggers.Logger."
+        )
+    modules, package = NEEDS.get(target.__name__, ((), "")) if target.__module__.startswith("lightning.") else ((), "")
+    if modules and not any(importlib.util.find_spec(module) for module in modules):
+        raise UserError(f"{key} ({target.__name__}) needs the package {modules[0]}: pip install {package}.")
+    check_arguments(target, node, key)
+    run = config.get("run") or {"cell": ""}
+    filled = given(node, key.partition(".")[2], Path("study/run"), {"run": run})
+    lacking = [
+        name
+        for name, parameter in inspect.signature(target).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and name not in node
+        and name not in filled
+    ]
+    if lacking:
+        raise UserError(f"{key}.{lacking[0]} is missing: {target.__name__} needs it.")
+    for name, value in node.items():
+        if masked(value) != value and not NAMES.match(name):
+            raise UserError(
+                f"{key}.{name} holds the value of a secret environment variable, which would be shown or sent: only "
+                "arguments that are called …key, …token or …password may."
+            )
 
-    `results` are the run's final metrics. Returns why a copy is not complete, or None when nothing went wrong.
+
+def stays_here(key: str, node: dict[str, Any]) -> bool:
+    """Whether the logger `logger.KEY` writes files on this machine, and nothing else."""
+    if key == WANDB:
+        return node["mode"] == "offline"
+    target = resolve(node["_target_"], f"logger.{key}._target_")
+    return target.__module__.startswith("lightning.") and target.__name__ in HERE
+
+
+def close_loggers(results: dict[str, float], failed: bool, folder: Path) -> dict[str, str]:
+    """End what `make_loggers` began for the run in `folder`: several runs in one process must not become one.
+
+    `results` are the run's final metrics. Returns why a copy is not complete, by logger.
     """
-    problems = []
-    while _copies:
-        copy = _copies.pop()
+    problems = {}
+    for copy in [copy for copy in _copies if copy.folder == folder]:
+        _copies.remove(copy)
         copy.close(results, failed)
-        problems.append(copy.problem)
-    return next(filter(None, problems), None)
+        if copy.problem:
+            problems[copy.key if isinstance(copy, LoggerCopy) else WANDB] = copy.problem
+    return problems

@@ -97,9 +97,12 @@ class Recording:
             if error is None:
                 shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # only a resume needs them
         finally:
-            problem = close_loggers(self.metrics, failed=error is not None)
-        if problem:
+            problems = close_loggers(self.metrics, failed=error is not None, folder=self.folder)
+        if problem := problems.pop("wandb", None):
             self.details["wandb_problem"] = problem
+        if said := [f"logger.{name} {why}" for name, why in problems.items()]:
+            self.details["warnings"] = [*self.details.get("warnings", []), *said]
+        if problem or said:
             self._write(status)
 
     @contextmanager

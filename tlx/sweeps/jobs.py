@@ -10,6 +10,7 @@ from typing import Any
 from tlx.sweeps.study import Planned
 
 PROBE = "tlx.strategies.freezing.FrozenBackbone"  # the rule after which nothing but the head is trained
+SEVERAL = ("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.CSVLogger")
 MOST = 32  # runs in one job: the other cores want work too, and a process that dies takes them all with it
 # What heads that are trained in the same steps may differ in.
 FREE = (("run",), ("seed",), ("optimizer", "lr"), ("optimizer", "weight_decay"), ("strategy", "lr"))
@@ -51,8 +52,13 @@ def _is_probe(config: dict[str, Any]) -> bool:
         and strategy["init"] not in ("scratch", "shuffled")  # then each seed has a backbone of its own
         and config["cache"] != "off"
         and options["devices"] == 1
-        and config["logger"]["wandb"] is None  # one run of wandb's at a time in a process
+        and all(_takes_several(node) for node in config["logger"].values())
     )
+
+
+def _takes_several(logger: dict[str, Any] | None) -> bool:
+    """Whether several runs of one process may have this logger open: wandb, and who knows which, think of one."""
+    return logger is None or logger.get("_target_") in SEVERAL
 
 
 def _alike(config: dict[str, Any]) -> str:

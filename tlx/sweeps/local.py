@@ -36,7 +36,7 @@ def modules_for(configs: Sequence[dict[str, Any]]) -> list[str]:
             found.append("sklearn.metrics")
         if config["strategy"].get("solver"):
             found.append("sklearn.linear_model")
-        if config["logger"]["wandb"]:
+        if config["logger"].get("wandb"):
             found.append("wandb")
         for part in ("model", "dataset", "strategy", "scheduler"):
             target = config[part]["_target_"]
