@@ -21,7 +21,7 @@ GROUPS = {
     "logger": "Where else numbers go.",
     "experiment": "Whole studies: settings and the axes of a sweep.",
     "hydra/launcher": "Where the runs of a sweep are carried out.",
-    "hydra/sweeper": "What a sweep with `-m` does with several values: a grid (`basic`, Hydra's own) unless you choose a search.",
+    "hydra/sweeper": "What `-m` does with several values: a grid (`basic`, Hydra's own) unless you choose a search.",
 }
 SHOWN = 100  # characters of a value
 SKIPPED = ("_target_", "_partial_")
@@ -31,10 +31,10 @@ This page is made from the yamls by `python scripts/reference.py`; the tests com
 comment that stands at the key.
 
 A key is set on the command line as `KEY=VALUE`, for example `trainer.max_epochs=5`; a group is chosen as
-`GROUP=CHOICE`, for example `strategy=lora`. `tlx train --cfg` prints the whole configuration of a run and trains nothing. `_target_` in
-a yaml names the class or function that is built; `_partial_: true` means that tlx gives it further arguments later.
-`${…}` stands for the value of another key. `???` must be given. What is said to be allowed is checked before any run
-starts; anything else is checked where it is used.
+`GROUP=CHOICE`, for example `strategy=lora`. `tlx train --cfg` prints the whole configuration of a run and trains
+nothing. `_target_` in a yaml names the class or function that is built; `_partial_: true` means that tlx gives it
+further arguments later. `${…}` stands for the value of another key. `???` must be given. What is said to be allowed is
+checked before any run starts; anything else is checked where it is used.
 """
 
 
