@@ -6,8 +6,8 @@ With --check nothing is written: it fails where a page is not what the sources s
 import sys
 from pathlib import Path
 
-from pages.commands import commands_page
-from pages.configs import Unexplained, config_page
+from reference_pages.commands import commands_page
+from reference_pages.configs import Unexplained, config_page
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from pages.markdown import cell, code, table
+from reference_pages.markdown import cell, code, table
 from tlx.cli import app
 
 HEAD = """# The command line

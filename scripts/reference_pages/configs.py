@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from pages.markdown import cell, code, table
+from reference_pages.markdown import cell, code, table
 from tlx.values import VALUES
 
 GROUPS = {
