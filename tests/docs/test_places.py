@@ -3,10 +3,12 @@
 import ast
 import importlib.util
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -59,3 +61,17 @@ def test_links_to_other_pages_and_names_of_modules() -> None:
             module, _, name = dotted.rpartition(".")
             found = importlib.import_module(module)
             assert hasattr(found, name) or importlib.util.find_spec(dotted), f"{page}: {dotted}"
+
+
+def test_words_of_commands_can_be_read() -> None:
+    """Both by a shell and by Hydra, whose quotes are not the same."""
+    parser = OverridesParser.create()
+    read = 0
+    for page in ("troubleshooting.md", "which-test-when.md"):
+        lines = [line for line in (DOCS / page).read_text().splitlines() if not line.startswith("#")]
+        for span in re.findall(r"`([^`…]*\w=[^`…]*)`", " ".join(lines)):
+            for word in shlex.split(span):
+                if re.match(r"\+?[a-z_]+(\.\w+)*=", word):
+                    parser.parse_override(word)
+                    read += 1
+    assert read > 60

@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,47 @@ WRONG = {
 def test_commands_that_go_wrong_get_these_messages(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for words, command in WRONG.items():
-        (heading,) = [heading for heading in HEADINGS if words in heading]
         verb, *rest = shlex.split(command)
-        complaint = tlx(verb, *([] if verb == "table" else tlx.quick), *rest).complaint
-        fixed = ".*".join(re.escape(part.strip()) for part in said(heading).split("…"))
-        assert re.search(fixed, complaint), f"{command}: {complaint}"
+        check(tlx(verb, *([] if verb == "table" else tlx.quick), *rest).complaint, words)
+
+
+def check(complaint: str, words: str) -> None:
+    """The complaint is the message whose heading has these words."""
+    (heading,) = [heading for heading in HEADINGS if words in heading]
+    fixed = ".*".join(re.escape(part.strip()) for part in said(heading).split("…"))
+    assert re.search(fixed, complaint), f"{words}: {complaint}"
+
+
+def test_data_that_are_wrong_get_these_messages(tlx, write_texts: Callable[..., Path], tmp_path: Path) -> None:
+    good = write_texts("good")
+
+    def complaint(folder: Path, *words: str) -> str:
+        # The data are read before the bundled text model, which is not there, would be pretrained.
+        return tlx.train("model=tiny_text", "dataset=local_text", f"dataset.path={folder}", *words).complaint
+
+    def rows(*labels: str) -> list[tuple[str, str]]:
+        return [(f"text {i} of {labels}", label) for i, label in enumerate(labels * 10)]
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "notes.md").write_text("nothing\n")
+    check(complaint(empty), "nothing readable in")
+    check(complaint(good, "dataset.splits.test=exam"), "has no split")
+    check(complaint(good, "dataset.columns={input: body, label: label}"), "has no column")
+    check(complaint(good, "dataset.splits.validation=test"), "both read")
+    check(complaint(good, "dataset.where=\"label == 'neutral'\""), "keeps no row of it")
+    check(complaint(good, "dataset.where=\"label is 'pos'\""), "is compared in a way")
+    check(
+        complaint(write_texts("numbers", **dict.fromkeys(("train", "validation", "test"), rows("0.5", "1.5")))),
+        "look like measurements",
+    )
+    check(complaint(write_texts("spelt", train=rows("pos", "Pos", "neg"))), "by their spelling")
+    check(complaint(write_texts("untrained", test=rows("pos", "bad"))), "never trained")
+    once = [*rows("pos", "neg"), ("a good film, number 0 of train", "pos")]
+    check(complaint(write_texts("overlap", test=once), "dataset.overlap=error"), "the first of them")
+    same = [(f"a good film, number {i} of train", "pos") for i in range(3)]
+    same += [(f"a bad film, number {i} of train", "neg") for i in range(3)]
+    check(complaint(write_texts("within", test=same)), "says nothing of new ones")
+    latin = write_texts("latin")
+    (latin / "test.csv").write_bytes("text,label\ncaf\xe9,pos\n".encode("latin-1"))
+    check(complaint(latin), "says what it is in")
