@@ -123,7 +123,7 @@ def _group(folder: Path, group: str, missing: list[str]) -> Iterator[str]:
     rows = []
     for name, one in choices.items():
         below = [choices[base] for base in built[name]]
-        changed = [key for key in one.keys.values() if (was := _inherited(key, below)) and was.value != key.value]
+        changed = [key for key in one.keys.values() if _changes(key, _inherited(key, below))]
         on = ", ".join(code(base) for base in one.bases)
         rows.append((code(name), cell(one.about), on, _settings(one, changed)))
     yield from table(("Choice", "What it is", "Built on", "Sets"), rows)
@@ -187,12 +187,18 @@ def _parents(name: str) -> list[str]:
     return [".".join(words[:end]) for end in range(len(words) - 1, 0, -1)]
 
 
+def _changes(key: Key, was: Key | None) -> bool:
+    """Whether a yaml says something of a key that the yamls below it do not; a part's class is no row of its own."""
+    return was.value != key.value if was else key.name.endswith("._target_")
+
+
 def _settings(one: Choice, keys: Sequence[Key]) -> str:
+    """What the yaml sets, each with its own comment."""
     said = [code(f"{entry.name}={entry.value}") for entry in one.chooses]
     for key in keys:
-        if key.name == "_target_" or key.name.endswith("._partial_"):
-            continue
-        said.append(code(f"{key.name}={_short(key.value)}"))
+        if key.name != "_target_" and not key.name.endswith("_partial_"):
+            why = f" ({cell(key.comment)})" if key.comment else ""
+            said.append(f"{code(f'{key.name}={_short(key.value)}')}{why}")
     return "<br>".join(said)
 
 
@@ -220,7 +226,8 @@ def read(path: Path) -> Choice:
     header = 0
     while header < len(lines) and lines[header].startswith("#"):
         header += 1
-    about = _first_sentence(" ".join(line[1:].strip() for line in lines[:header] if "@package" not in line))
+    about = " ".join(line[1:].strip() for line in lines[:header] if "@package" not in line)
+    about = _first_sentence(about.removeprefix(f"{path.stem}: "))
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     assert isinstance(root, yaml.MappingNode)
     bases: list[str] = []
