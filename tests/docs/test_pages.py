@@ -48,7 +48,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def used(page: Path) -> list[Block]:
-    return [b for b in blocks(page) if b.kind in ("python", "bash", "console", "yaml")]
+    return [b for b in blocks(page) if b.kind in ("python", "bash", "console") or (b.kind == "yaml" and b.title)]
 
 
 def is_run(block: Block) -> bool:
@@ -99,10 +99,11 @@ def test_page(page: Path, tmp_path: Path, docs_folder: Path) -> None:
 
 
 def test_blocks_are_found_and_run() -> None:
-    """A pattern that finds nothing passes every test: these are the numbers of a day, and may only grow."""
+    """A pattern that finds nothing passes every test: these are the numbers of a day, and grow."""
     found = [block for page in PAGES for block in used(page)]
     run = [block for block in found if is_run(block)]
-    assert len(PAGES) >= 20 and len(found) >= 60 and len(run) >= 0.8 * len(found), (len(PAGES), len(found), len(run))
+    assert len(PAGES) >= 24 and len(found) >= 65 and len(run) >= 60, (len(PAGES), len(found), len(run))
+    assert len(run) >= 0.85 * len(found)
     fences = sum(len(re.findall(r"^\s*```\w", page.read_text(), re.MULTILINE)) for page in PAGES)
     parsed = [b for page in PAGES for b in blocks(page)]
     assert fences == len(parsed) + sum(b.printed is not None for b in parsed)  # none is indented, none swallowed
@@ -110,14 +111,14 @@ def test_blocks_are_found_and_run() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_blocks_can_be_read(page: Path) -> None:
+    for block in blocks(page):
+        if block.kind == "yaml":
+            yaml.safe_load(block.text)
     for block in used(page):
         where = f"{page.name}, line {block.line}"
         assert is_run(block) or len(block.why or "") > 10, f"{where}: why is it not run?"
-        assert block.kind != "yaml" or block.title or block.why, f"{where}: which file is it?"
         if block.kind == "python":
             ast.parse(block.text)
-        elif block.kind == "yaml":
-            yaml.safe_load(block.text)
         elif block.kind == "bash":
             subprocess.run(["bash", "-n", "-c", block.text], check=True)
 
