@@ -19,7 +19,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<why>.*?) -->\n)?^```(?P<kind>\w*)(?P<title>[^\n]*)\n(?P<text>.*?)^```$(?:\s*^```text\n(?P<out>.*?)^```$)?",
+    r"(?:^<!-- (?P<why>[^\n]*) -->\n)?"
+    r"^```(?P<kind>\w*)(?P<title>[^\n]*)\n(?P<text>.*?)^```$"
+    r"(?:\s*^```text\n(?P<out>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 FRACTION = re.compile(r"[+-]?\d+\.\d+")
