@@ -52,3 +52,10 @@ def test_every_page_is_in_the_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text()
     for page in PAGES[1:]:
         assert re.search(rf"\b{re.escape(str(page.relative_to(ROOT / 'docs')))}\s*$", menu, re.MULTILINE), page
+
+
+def test_the_citation_names_this_version() -> None:
+    from tlx import __version__
+
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
