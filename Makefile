@@ -3,7 +3,7 @@ PY ?= python3
 V := .venv/bin
 TLX := $(V)/tlx
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench bench-gpu bench-full check lock clean
+.PHONY: help setup demo test test-all docs bench bench-gpu bench-full check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -57,6 +57,10 @@ check: .venv/.stamp ## ruff (lint, format) and mypy over tlx/
 	$(V)/ruff check .
 	$(V)/ruff format --check .
 	$(V)/mypy
+
+# No version check and no network: what the pages need lies in the packages.
+docs: .venv/.stamp ## build the pages of docs/ into build/docs; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(V)/mkdocs build -q --strict -d build/docs
 
 lock: ## compile requirements.in into requirements.lock (needs .venv)
 	env -u UV_FIND_LINKS $(V)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q requirements.in -o requirements.lock

@@ -1,6 +1,6 @@
-"""Write the pages of the reference from what they describe: python scripts/reference.py [--check]
+"""Write the pages that are made from what they describe: python scripts/reference.py [--check]
 
-With --check nothing is written: it fails where a page is not what the sources say, or a key has no explanation.
+With --check nothing is written: it fails where one is not what the sources say, or a key has no explanation.
 """
 
 import sys
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from reference_pages.commands import commands_page
 from reference_pages.configs import Unexplained, config_page
+from reference_pages.rooms import rooms_drawing
 
-ROOT = Path(__file__).resolve().parents[1]
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 if sys.argv[1:] not in ([], ["--check"]):
     sys.exit(__doc__)
 try:
-    pages = {"config.md": config_page(ROOT / "configs"), "command-line.md": commands_page()}
+    pages = {"reference/config.md": config_page(DOCS.parent / "configs"), "reference/command-line.md": commands_page()}
 except Unexplained as error:
     sys.exit(f"{error}")
 stale = []
-for name, text in pages.items():
-    page = ROOT / "docs" / "reference" / name
+for name, text in (pages | {"assets/rooms.svg": rooms_drawing()}).items():
     if not sys.argv[1:]:
-        page.write_text(text)
-    elif not page.is_file() or page.read_text() != text:
-        stale.append(f"docs/reference/{name} is not what its sources say: run python scripts/reference.py")
+        (DOCS / name).write_text(text)
+    elif not (DOCS / name).is_file() or (DOCS / name).read_text() != text:
+        stale.append(f"docs/{name} is not what its sources say: run python scripts/reference.py")
 sys.exit("\n".join(stale) or None)

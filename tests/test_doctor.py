@@ -16,10 +16,10 @@ def test_a_healthy_machine(tlx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_missing_package(tlx, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tlx.fit import recording
+    from tlx.record import versions
 
-    found = recording.versions() | {"timm": None}
-    monkeypatch.setattr(recording, "versions", lambda: found)
+    found = versions.versions() | {"timm": None}
+    monkeypatch.setattr(versions, "versions", lambda: found)
     outcome = tlx("doctor")
     assert outcome.code == 1
     assert "NO  timm is missing: make setup" in outcome.out

@@ -102,8 +102,9 @@ def test_a_copy_of_the_global_generator_goes_on_where_it_is_and_does_not_move_it
     assert torch.equal(torch.rand(9, generator=copy), torch.rand(9))
 
 
-# Where the global generators are seeded; data sets that are files with a hash, made from numbers of their own.
-MAKERS = {"streams.py", "seeding.py", "data/image_augmentation.py", "data/bundled"}
+# Where the global generators are seeded; data sets that are files with a hash, made from numbers of their own; and what
+# contracts try parts on, which is no run.
+MAKERS = {"streams.py", "fit/seeding.py", "data/image_augmentation.py", "data/bundled", "contracts"}
 SEEDERS = {"default_rng", "manual_seed", "manual_seed_all", "SeedSequence", "PCG64", "MT19937", "Philox"}
 WHOLE = {"np.random.RandomState", "np.random.seed", "random.seed", "random.Random", "L.seed_everything"}
 

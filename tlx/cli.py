@@ -287,9 +287,13 @@ def check(
     show_traceback: Traceback = False,
 ) -> None:
     """Your own yamls through our contract tests: each model, strategy, data set, … of a folder of configs."""
+    from tlx.contracts.folder import read_folder
+
+    found = read_folder(folder)  # what is wrong with it is said before torch is imported
+
     from tlx.contracts.check import check_folder
 
-    tally = check_folder(folder, typer.echo, show_traceback)
+    tally = check_folder(found, typer.echo, show_traceback)
     typer.echo(tally.summary)
     if failed := tally.counts["failed"]:
         raise RunFailed(f"{failed} contract{'s' * (failed > 1)} failed; see above.")

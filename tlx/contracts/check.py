@@ -10,7 +10,7 @@ import torch
 
 from tlx.config.composer import Composer, composer
 from tlx.contracts import try_data, try_model, try_parts, try_strategy
-from tlx.contracts.folder import KNOWN, Folder, Yaml, misspelt, read_folder
+from tlx.contracts.folder import KNOWN, Folder, Yaml, misspelt
 from tlx.contracts.tally import FAILED, SKIPPED, Tally
 from tlx.contracts.workshop import MODELS, furnish
 from tlx.fit.quiet import quiet_lightning
@@ -33,15 +33,11 @@ TRIED_ON = ("tiny_vision", "tiny_text")
 assert set(TRY) == set(KNOWN)
 
 
-def check_folder(folder: Path, say: Callable[[str], None], show_traceback: bool = False) -> Tally:
-    """Try the contracts of every yaml in `folder`; `say` is called with a line for each yaml and contract.
+def check_folder(found: Folder, say: Callable[[str], None], show_traceback: bool = False) -> Tally:
+    """Try the contracts of every yaml in a folder; `say` is called with a line for each yaml and contract.
 
     With `show_traceback` an error that nobody has put in words shows where it comes from.
-
-    Raises:
-        UserError: the folder is not there, holds no yaml of a known group, or one that cannot be read.
     """
-    found: Folder = read_folder(folder)
     tally = Tally(say, show_traceback)
     for name, why in found.strays:
         tally.subject = name
@@ -52,7 +48,7 @@ def check_folder(folder: Path, say: Callable[[str], None], show_traceback: bool 
         if any(yaml.group not in UNFURNISHED for yaml in found.yamls):
             with composer() as ours:
                 furnish(ours, shop, {name: MODELS[name] for name in TRIED_ON})
-        with composer(str(folder)) as compose:
+        with composer(str(found.place)) as compose:
             for number, yaml in enumerate(found.yamls):
                 tally.subject = f"{yaml.group}/{yaml.name}"
                 work = shop / f"work{number}"

@@ -27,8 +27,9 @@ class Yaml:
 
 @dataclass(frozen=True)
 class Folder:
-    """The yamls of known groups, group by group; `strays` are (file, why it is never read)."""
+    """The yamls of known groups in `place`, group by group; `strays` are (file, why it is never read)."""
 
+    place: Path
     yamls: tuple[Yaml, ...]
     strays: tuple[tuple[str, str], ...]
 
@@ -65,7 +66,7 @@ def read_folder(folder: Path) -> Folder:
         )
     for found_yaml in yamls:
         _read(found_yaml.file)
-    return Folder(tuple(sorted(yamls, key=lambda y: (KNOWN.index(y.group), y.name))), tuple(strays))
+    return Folder(folder, tuple(sorted(yamls, key=lambda y: (KNOWN.index(y.group), y.name))), tuple(strays))
 
 
 def misspelt(group: str) -> str | None:

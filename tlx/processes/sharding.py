@@ -103,7 +103,7 @@ def check_sharding(config: dict[str, Any], module: nn.Module) -> None:
     """
     if not is_sharded(config):
         return
-    part = next((part for part in ("mixout", "objectives") if config["strategy"][part]), None)
+    part = "mixout" if config["strategy"]["mixout"] else "objectives" if getattr(module, "objectives", ()) else None
     if part:
         raise UserError(
             f"strategy.{part} keeps all pretrained weights beside the trained ones on every device, which is what "
