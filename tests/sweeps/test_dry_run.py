@@ -28,7 +28,7 @@ def test_after_some_runs_it_counts_them_and_estimates_the_rest(tlx) -> None:
 
 def test_a_backbone_that_would_be_made_first_is_named(tlx, tmp_path) -> None:
     lines = tlx.train("--dry-run", *AXES, f"paths.registry={tmp_path}").out.splitlines()
-    assert lines[0] == "4 runs (? cells): 0 done, 0 to do"
+    assert lines[0] == "4 runs (? cells): 0 done, 4 to do" and "no estimate of the time" in lines[-1]
     assert lines[1] == "4 of them wait for the registry's tiny_vision, which would be made first"
     assert not list(tmp_path.iterdir())
 

@@ -141,6 +141,11 @@ OPTIONAL = (
 )
 
 
+def _choices(group: str) -> list[str]:
+    """The names that our yamls give to a group's choices."""
+    return sorted(file.stem for file in (CONFIG_DIR / group).glob("*.yaml"))
+
+
 def check_values(config: dict[str, Any]) -> None:
     """Check the keys and values that every run has, and that model and data set go together.
 
@@ -159,6 +164,8 @@ def check_values(config: dict[str, Any]) -> None:
             if key not in allowed:
                 raise unknown(f"key in {section}" if section else "key", key, allowed)
         for key in allowed:
+            if key not in node and not section and (CONFIG_DIR / key).is_dir():
+                raise UserError(f"{key} is missing: say {key}=NAME, one of {', '.join(_choices(key))}.")
             if key not in node:
                 raise UserError(
                     f"{f'{section}.{key}'.lstrip('.')} is missing. A yaml of your own may begin with one of ours: "

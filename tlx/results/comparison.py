@@ -61,9 +61,10 @@ def compare(
     r.compare(r.collect("runs/study"), "lora", "full")
 
     Args:
-        first, second: a strategy's name, or settings such as "strategy=lora,model=minilm"; both sides name the same
-            settings. Two cells make a pair when they are equal in all others (for strategies: in all but their own
-            learning rate, scheduler and objective) and saw the same examples with the same seed.
+        first: a strategy's name, or settings such as "strategy=lora,model=minilm".
+        second: what it is compared with; both sides name the same settings. Two cells make a pair when they are equal
+            in all others (for strategies: in all but their own learning rate, scheduler and objective) and saw the same
+            examples with the same seed.
         metric: as in the records; `accuracy` is taken for `test/accuracy`.
         tune_over: settings of which each cell keeps the value with the best mean validation score.
         tune_seeds: the seeds that choose this value and are not compared.

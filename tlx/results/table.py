@@ -94,7 +94,8 @@ def build_table(
         group_by: settings to sort by first; md and latex set a section for each of their values.
         tune_over: settings of which each row keeps the value with the best mean validation score.
         tune_seeds: the seeds that choose this value, and are in no row; without them all seeds choose and are shown.
-        rows, columns: settings that span a grid of `mean ± std (n)`; whichever is not given is what else varies.
+        rows: settings down a grid of `mean ± std (n)`; where `columns` alone are given, what else varies.
+        columns: settings across it; where `rows` alone are given, what else varies.
         examples: read the stored predictions, too, and resample the test examples of each gain.
 
     Raises:

@@ -31,8 +31,10 @@ def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
     planned, sentences = left_alone(list({run.folder: run for run in plan_runs(ready)}.values()))
     done = [run for run in planned if run.finished]
     todo = [run for run in planned if not run.finished]
-    cells = len({run.config["run"]["cell"] for run in planned})
-    lines = [f"{len(planned) + len(waiting)} runs ({cells or '?'} cells): {len(done)} done, {len(todo)} to do"]
+    count = len({run.config["run"]["cell"] for run in planned})
+    cells = "? cells" if waiting else f"{count} cell{'s' * (count != 1)}"  # those that wait have no identity yet
+    left = len(todo) + len(waiting)
+    lines = [f"{len(done) + left} run{'s' * (len(done) + left != 1)} ({cells}): {len(done)} done, {left} to do"]
     if waiting:
         names = ", ".join(sorted(set(waiting)))
         lines.append(f"{len(waiting)} of them wait for the registry's {names}, which would be made first")
@@ -41,7 +43,7 @@ def dry_run(overrides: Sequence[str], config_dir: str | None) -> list[str]:
     lines += [f"warning: {sentence}" for sentence in sentences]
     for status, number in Counter(_status(run) for run in todo).items():
         lines.append(f"  {number} {status}")
-    return [*lines, _cost(done, todo, options)]
+    return [*lines, _cost(done, todo, len(waiting), options)]
 
 
 def _status(run: Planned) -> str:
@@ -49,15 +51,19 @@ def _status(run: Planned) -> str:
     return "not begun" if record is None else f"{record['status']} before"
 
 
-def _cost(done: Sequence[Planned], todo: Sequence[Planned], options: dict[str, Any]) -> str:
-    """Time for what is left, from the runs that are done: those of the same cell, else of the same strategy."""
-    if not todo:
+def _cost(done: Sequence[Planned], todo: Sequence[Planned], waiting: int, options: dict[str, Any]) -> str:
+    """Time for what is left, from the runs that are done: those of the same cell, else of the same strategy.
+
+    Of `waiting` further runs nothing is known.
+    """
+    if not todo and not waiting:
         return "nothing is left to do"
     times = Times()
     for run in done:
         times.add(run)
     seconds, unknown = times.of(todo)
-    if unknown == len(todo):
+    unknown += waiting
+    if unknown == len(todo) + waiting:
         return "no estimate of the time: no run of this kind has been done in this study yet"
     jobs = options.get("n_jobs") or jobs_that_fit([run.config for run in todo])
     rest = f", without {unknown} runs of which no like has been done" if unknown else ""

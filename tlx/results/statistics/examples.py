@@ -125,7 +125,8 @@ def example_interval(
     and where no draw changes the difference: two sides that agree on every example say nothing of others.
 
     Args:
-        scored, others: the two sides, on the same examples in the same order; only runs that are paired.
+        scored: one side; only runs that are paired.
+        others: the other one, on the same examples in the same order.
         direction: "higher" or "lower", whichever is better.
     """
     assert direction in DIRECTIONS and len(scored.labels) == len(others.labels)

@@ -121,7 +121,9 @@ def transfer_ratio(scores: Sequence[float], scratch: Sequence[float], direction:
     standard errors over its seeds.
 
     Args:
-        scores, scratch: one score a seed, shape (n,) each.
+        scores: with transfer, one a seed, shape (n,).
+        scratch: from scratch, of the same seeds, shape (n,).
+        direction: "higher" or "lower", whichever is better.
     """
     if not scores or not scratch or direction != "higher":
         return None
