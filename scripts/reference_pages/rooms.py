@@ -5,7 +5,7 @@ from html import escape
 
 from reference_pages.imports import ORDER, ROOT, graph, room
 
-ROW, LEFT, WIDTH = 26, 190, 1000  # of the drawing, in its own units
+ROW, LEFT, WIDTH = 26, 110, 870  # of the drawing, in its own units
 EVERYWHERE = ("errors", "private")  # whatever imports these is not worth an arc
 
 
@@ -35,7 +35,7 @@ def rooms_drawing() -> str:
     for name in order:
         for other in sorted(uses[name], key=order.index):
             start, end = middle[name], middle[other]
-            reach = LEFT - 22 - (LEFT - 40) * ((end - start) / (ROW * len(order))) ** 0.6
+            reach = LEFT - 18 - (LEFT - 30) * ((end - start) / (ROW * len(order))) ** 0.6
             lines.append(
                 f'<path d="M {LEFT} {start} C {reach:.0f} {start}, {reach:.0f} {end}, {LEFT} {end}" fill="none" '
                 'stroke="#5b7ea4" stroke-width="0.7" stroke-opacity="0.5"/>'
