@@ -99,7 +99,7 @@ def plan(
     full: Annotated[bool, typer.Option("--full", help="Every parameter, not only layer groups.")] = False,
     show_traceback: Traceback = False,
 ) -> None:
-    """Layers × phases × learning rate × decay of one run; trains nothing but a bundled backbone that is not there yet."""
+    """Layers × phases × learning rate × decay of one run; trains nothing but a bundled backbone that is absent."""
     from tlx.plan_table import print_plan
 
     print_plan(context.args, config_dir, full)

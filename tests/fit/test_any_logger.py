@@ -3,18 +3,15 @@
 import csv
 import importlib.util
 import json
-import os
 import random
-import signal
 from pathlib import Path
-from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from tlx.contracts.interruption import Ask
 from tlx.fit.loggers import close_loggers
 from tlx.processes.interruption import Interrupted
 from tlx.sweeps.study import Planned
@@ -74,17 +71,6 @@ class Lines(Logger):
 class NoLogger:
     pass
 '''
-
-
-class Ask(L.Callback):
-    """Sends this process a signal after a batch of an epoch."""
-
-    def __init__(self, epoch: int, batch: int) -> None:
-        self.place = epoch, batch
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        if (trainer.current_epoch, args[-1]) == self.place:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture
@@ -163,7 +149,7 @@ def test_an_own_logger_gets_config_history_and_results(tlx, own: Path, monkeypat
 def test_an_interrupted_run_goes_on_with_its_history(plan, own: Path) -> None:
     run = plan("cut", "logger=lines")
     with pytest.raises(Interrupted):
-        do(run, [Ask(1, 2)])
+        do(run, [Ask((1, 2))])
     (file,) = own.iterdir()
     before = read(file)
     assert before["end"] == ["failed"] and before["rows"]
@@ -180,7 +166,7 @@ def test_an_interrupted_run_goes_on_with_its_history(plan, own: Path) -> None:
 def test_a_history_that_is_new_begins_with_what_was_logged_before(plan, own: Path) -> None:
     run = plan("cut")
     with pytest.raises(Interrupted):
-        do(run, [Ask(1, 2)])
+        do(run, [Ask((1, 2))])
     again = plan("cut", "logger=lines")
     assert again.folder == run.folder
     do(again)
@@ -225,7 +211,7 @@ def test_tensorboard_beside_another(tlx, own: Path) -> None:
 def test_tensorboard_has_one_history_of_an_interrupted_run(plan) -> None:
     run = plan("cut", "logger=tensorboard")
     with pytest.raises(Interrupted):
-        do(run, [Ask(1, 2)])
+        do(run, [Ask((1, 2))])
     do(run)
     shown, rows = scalars(run.folder / "tensorboard"), logged(run.folder)
     for name in ("val/accuracy", "train/loss"):

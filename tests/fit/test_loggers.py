@@ -3,20 +3,18 @@
 import csv
 import importlib.util
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from tlx.contracts.interruption import Ask
 from tlx.processes.interruption import Interrupted
 from tlx.record.record import read_record
 from tlx.sweeps.study import Planned
@@ -49,17 +47,6 @@ def logged(folder: Path) -> list[tuple[int, dict[str, float]]]:
             values = {n: float(v) for n, v in row.items() if v != "" and n != "step"}
             steps.setdefault(int(row["step"]), {}).update(values)
     return sorted(steps.items())
-
-
-class Ask(L.Callback):
-    """Sends this process a signal after a batch of an epoch."""
-
-    def __init__(self, epoch: int, batch: int) -> None:
-        self.place = epoch, batch
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        if (trainer.current_epoch, args[-1]) == self.place:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture
@@ -145,7 +132,7 @@ def test_nothing_is_drawn_from_the_generators(tmp_path: Path) -> None:
 def test_interrupted_and_taken_up_it_has_one_history(plan) -> None:
     run, whole = plan("cut"), plan("whole")
     with pytest.raises(Interrupted):
-        do(run, [Ask(1, 2)])
+        do(run, [Ask((1, 2))])
     first = read_offline(run.folder)
     assert 0 < len(first["history"]) < 4 and first["exit"] == [1]
     do(run, [])
@@ -185,12 +172,12 @@ def test_a_failed_beginning_leaves_the_earlier_copy(plan, monkeypatch: pytest.Mo
 
     run = plan("cut")
     with pytest.raises(Interrupted):
-        do(run, [Ask(1, 2)])
+        do(run, [Ask((1, 2))])
     first = read_offline(run.folder)
     with monkeypatch.context() as patch:
         patch.setattr(wandb, "init", lambda **_: 1 / 0)
         with pytest.raises(Interrupted):
-            do(run, [Ask(2, 2)])
+            do(run, [Ask((2, 2))])
     assert read_offline(run.folder) == first
     do(run)
     assert read_offline(run.folder)["history"] == logged(run.folder)
@@ -211,7 +198,7 @@ def test_online_sends_nothing_twice(plan, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(wandb, "init", init)
     run = plan("online", "logger.wandb.mode=online")
     with pytest.raises(Interrupted):
-        do(run, [Ask(1, 2)])
+        do(run, [Ask((1, 2))])
     lost = server.rows.pop()  # the server died before it had this one
     do(run)
     steps = [step for step, _ in server.rows]
