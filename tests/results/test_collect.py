@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tlx.errors import UserError
+from tlx.record.jsonfile import write_json_rows
 from tlx.record.record import write_record
 from tlx.results import collect, frame
 
@@ -32,6 +33,28 @@ def test_records_and_plan_make_the_list(study) -> None:
     assert states(study.folder) == expected
     assert states(study.folder.parent) == expected
     assert states(study.folder / "study.json") == expected
+
+
+@pytest.mark.parametrize("by_row", [True, False], ids=["a row a line", "on one line"])
+def test_of_a_plan_only_runs_without_a_record_are_read(study, by_row: bool) -> None:
+    """The config of a planned run is large, and its record has it, too."""
+    study.run("scratch", 0)
+    study.run("full", 1, status="missing")
+    study.plan()
+    file = study.folder / "study.json"
+    known, missing = study.entries
+    if by_row:
+        write_json_rows(file, {"schema": 1, "study": "s"}, "runs", study.entries)
+        # Nobody misses what is wrong with a row that is not wanted; of the other one it is said.
+        text = file.read_text()
+        file.write_text(
+            text.replace(json.dumps(known, ensure_ascii=False), f'{{"identity": "{known["identity"]}", no json')
+        )
+        assert file.read_text() != text
+    assert states(study.folder) == [("full", 1, "missing"), ("scratch", 0, "completed")]
+    assert collect(study.folder)[0].config == missing["config"]
+    file.write_text(file.read_text().replace(missing["identity"], missing["identity"] + '"'))
+    assert sorted(state[2] for state in states(study.folder)) == ["completed", "damaged"]
 
 
 def test_one_run_folder(study) -> None:

@@ -26,7 +26,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from packaging.version import Version
 
-from tlx.config.collection import collection_put_off
 from tlx.config.limits import check_size, too_deep
 from tlx.config.messages import GROUPS, missing, not_composed
 from tlx.config.names import hold_targets
@@ -36,6 +35,7 @@ from tlx.config.sources import LimitedSource, RememberedSource, forget
 from tlx.config.values import check_values
 from tlx.errors import RunFailed, UserError, one_line
 from tlx.private import BasicSweeper, Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl, Hydra, SourcesRegistry
+from tlx.record.collection import collection_put_off
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,28 @@ def write_json_rows(path: Path, data: dict, name: str, rows: Iterable[dict]) -> 
             text = json.dumps(row, ensure_ascii=False, allow_nan=False)
             file.write(f"{',' if number else ''}\n{text}".encode())
         file.write(b"\n]}\n")
+
+
+def read_json_rows(path: Path, name: str, wanted: Callable[[str], bool]) -> dict | None:
+    """What `read_json` gives for a file of `write_json_rows`, but that of the rows `name` only those that are `wanted`.
+
+    `wanted` is asked with a row's text. A file that is laid out otherwise is read as a whole.
+
+    Raises:
+        Damaged: as `read_json`; a row that is not wanted may be anything.
+    """
+    try:
+        head, *rows = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return read_json(path)  # which has the words for it
+    if not head.endswith(f"{json.dumps(name)}: [") or rows[-2:] != ["]}", ""]:
+        return read_json(path)
+    try:
+        found: dict = DECODER.decode(head + "]}")
+        found[name] = [DECODER.decode(row.removesuffix(",")) for row in rows[:-2] if wanted(row)]
+    except ValueError:
+        return read_json(path)
+    return found
 
 
 def read_json(path: Path) -> dict | None:

@@ -1,16 +1,15 @@
 """Find the runs below some folders: those with a record, and those that were planned and have none."""
 
-import gc
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlx.errors import UserError
-from tlx.record.jsonfile import Damaged, read_json
+from tlx.record.collection import collection_put_off
+from tlx.record.jsonfile import Damaged, read_json_rows
 from tlx.record.record import NAME, SCHEMA, Newer, read_record
 from tlx.results.curves import curve, steps_to
 from tlx.results.naming import flatten, lookup, natural
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
 PLAN = "study.json"
+ROW = '{"identity": "'  # how a run begins in a plan
 PUBLISHED = "records"  # experiments/<study>/records: what `scripts/publish_study.py` makes
 STATES = ("completed", "failed", "interrupted", "running", "damaged", "missing")  # best known first
 ATTEMPT = "attempt-"  # older attempts of a run lie in `<run folder>/attempt-N/`
@@ -71,7 +71,7 @@ def collect(paths: Sequence[str | Path] | str | Path) -> list[Run]:
     found: dict[str, Run] = {}
     for path in [paths] if isinstance(paths, str | Path) else paths:
         root = _root(Path(path))
-        with _no_garbage():
+        with collection_put_off():
             below = list(_below(root, set()))
         for run in below:
             key = run.identity or str(run.folder)
@@ -79,21 +79,6 @@ def collect(paths: Sequence[str | Path] | str | Path) -> list[Run]:
         if not below:
             raise UserError(f"no runs in {path}: no {NAME} and no {PLAN} below it. {_listing(root)}")
     return sorted(found.values(), key=_order)
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """No garbage collection meanwhile: it would look again and again for cycles among records, which have none.
-
-    That is a third of the time that a table of 10,000 records takes.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _root(path: Path) -> Path:
@@ -134,6 +119,7 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Run]:
         yield run
         return
     damaged: dict[Path, Run] = {}
+    known: set[str] = set()
     with os.scandir(folder) as entries:
         below = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", ATTEMPT)))
     for name in below:
@@ -141,9 +127,10 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Run]:
             if run.status == "damaged" and not run.identity:
                 damaged[run.folder] = run
             else:
+                known.add(run.identity)
                 yield run
     try:
-        planned = _planned(folder)
+        planned = _planned(folder, known)
     except (Damaged, Newer) as error:
         planned = []
         yield Run("", "", "damaged", {}, {}, folder / PLAN, problem=str(error))
@@ -172,8 +159,8 @@ def run_in(folder: Path) -> Run | None:
     )
 
 
-def _planned(folder: Path) -> list[Run]:
-    """The runs named in the plan that lies in `folder`, each as "missing"."""
+def _planned(folder: Path, known: Collection[str]) -> list[Run]:
+    """The runs named in the plan that lies in `folder`, each as "missing", but for those with a `known` identity."""
     return [
         Run(
             identity=entry["identity"],
@@ -183,19 +170,25 @@ def _planned(folder: Path) -> list[Run]:
             config=entry.get("config") or {},
             folder=folder / entry["folder"],
         )
-        for entry in read_plan(folder)
+        for entry in read_plan(folder, known)
     ]
 
 
-def read_plan(folder: Path) -> list[dict[str, Any]]:
+def read_plan(folder: Path, known: Collection[str] = ()) -> list[dict[str, Any]]:
     """The runs that the study's plan in `folder` names: identity, cell, folder, choices, config; [] without a plan.
+
+    Of ten thousand runs the configs are a hundred megabytes: those with a `known` identity are left out unread.
 
     Raises:
         Damaged: (a UserError) the file is cut short or is no plan.
         Newer: (a UserError) a newer tlx wrote it.
     """
     path = folder / PLAN
-    plan = read_json(path)
+
+    def unknown(row: str) -> bool:
+        return not row.startswith(ROW) or row[len(ROW) :].partition('"')[0] not in known
+
+    plan = read_json_rows(path, "runs", unknown)
     if plan is None:
         return []
     if isinstance(plan.get("schema"), int) and plan["schema"] > SCHEMA:

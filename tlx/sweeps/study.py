@@ -7,11 +7,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from tlx.config.collection import collection_put_off
 from tlx.config.composer import Composed, Composer
 from tlx.config.own_code import libraries
 from tlx.errors import UserError
 from tlx.identity import contents_key, fingerprints, identify, own_names
+from tlx.record.collection import collection_put_off
 from tlx.record.jsonfile import Damaged, write_json_rows
 from tlx.record.masking import masked
 from tlx.record.record import Newer, read_record

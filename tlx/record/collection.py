@@ -9,7 +9,8 @@ from contextlib import contextmanager
 def collection_put_off() -> Iterator[None]:
     """Within this context nothing looks for cyclic garbage; if it was looked for before, it is afterwards.
 
-    Ten thousand configs are millions of objects: to go through them again and again takes a tenth of the time.
+    Ten thousand configs or records are millions of objects, which have no cycles: to go through them again and again
+    takes a tenth to a third of the time.
     """
     on = gc.isenabled()
     gc.disable()
