@@ -1,6 +1,7 @@
 """Passwords and tokens are not kept in the clear."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,11 +111,14 @@ def test_a_job_where_the_variable_is_not_set_says_so(monkeypatch: pytest.MonkeyP
 def test_nothing_that_a_run_keeps_has_them(tlx, tmp_path: Path) -> None:
     words = ["dataset.subset=${oc.env:MY_API_KEY}", "dataset.columns.label=correct horse"]
     assert tlx("train", *tlx.quick, *words, "seed=0", "study=s").code == 2  # no such column, before anything is kept
-    words = ["dataset.subset=${oc.env:MY_API_KEY}", "register=masked_entry", "seed=0"]
+    shutil.copytree(tlx.registry, tmp_path / "registry", ignore=shutil.ignore_patterns("runs"))
+    place = f"paths.registry={tmp_path / 'registry'}"
+    words = ["dataset.subset=${oc.env:MY_API_KEY}", "register=masked_entry", "seed=0", place]
     assert tlx("train", *tlx.quick, *words).code == 0
     (record,) = [r for r in tlx.records() if r["config"]["register"] == "masked_entry"]
     assert record["config"]["dataset"]["subset"] == "${oc.env:MY_API_KEY}"
     files = [f for f in tmp_path.rglob("*.json") if f.name in ("record.json", "study.json", "card.json")]
-    assert files
+    assert {f.name for f in files} == {"record.json", "study.json", "card.json"}
+    assert tmp_path / "registry/masked_entry/card.json" in files
     assert not [f for f in files if "hunter2-hunter2" in f.read_text()]
     assert "hunter2-hunter2" not in tlx("train", "--cfg", *words).out
