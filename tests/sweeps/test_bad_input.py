@@ -314,7 +314,7 @@ def test_a_record_of_a_newer_tlx_is_left_out_of_a_sweep(tlx) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 2}))
     before = file.read_bytes()
     dry = tlx.train(*words, "--dry-run")
-    assert dry.code == 0 and "2 runs (1 cells): 1 done, 1 to do" in dry.out and f"{file} has schema 2" in dry.out
+    assert dry.code == 0 and "2 runs (1 cell): 1 done, 1 to do" in dry.out and f"{file} has schema 2" in dry.out
     outcome = tlx.train(*words)
     assert outcome.code == 0, outcome.err
     assert f"warning: {file} has schema 2" in outcome.err and "is left out" in outcome.err
