@@ -6,15 +6,9 @@ from typing import Any
 from tlx.config.composer import Composed
 from tlx.contracts.contract import hold
 from tlx.results.baseline import OWN
+from tlx.results.naming import flatten, under
 
 BASELINE = "scratch"
-
-
-def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{dotted key: value} of a nested dict; empty nodes count as values."""
-    if not isinstance(node, dict) or not node:
-        return {prefix: node}
-    return {k: v for key, value in node.items() for k, v in leaves(value, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def outside_the_strategy(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -22,8 +16,8 @@ def outside_the_strategy(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(
         sorted(
             (key, str(value))
-            for key, value in leaves(config).items()
-            if key != "seed" and not any(key == own or key.startswith(f"{own}.") for own in OWN)
+            for key, value in flatten(config, parts=False).items()
+            if key != "seed" and not under(key, OWN)
         )
     )
 

@@ -12,7 +12,7 @@ from tlx.contracts.interruption import resumes_as_if_undisturbed
 from tlx.contracts.tally import Tally
 from tlx.errors import UserError
 from tlx.registry.entries import PREFIX
-from tlx.sweeps.execute import prepare
+from tlx.sweeps.prepare import prepare
 
 LEAVES_AT = (1, 1)  # epoch, batch
 
